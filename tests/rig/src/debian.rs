@@ -39,7 +39,12 @@ impl fmt::Display for Missing {
 
 impl std::error::Error for Missing {}
 
-fn missing<T>(what: &str) -> Result<T> {
+/// Fails because something, which `what` names, can't be had on this host.
+///
+/// # Errors
+///
+/// Always, with a [`Missing`].
+pub fn missing<T>(what: &str) -> Result<T> {
     Err(Missing(what.to_owned()).into())
 }
 
@@ -283,7 +288,8 @@ impl Packages {
 }
 
 /// Returns whether a directory of `PATH` has the file `name`.
-fn is_command(name: &str) -> bool {
+#[must_use]
+pub fn is_command(name: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|dir| dir.join(name).is_file())
 }

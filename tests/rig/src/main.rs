@@ -29,6 +29,7 @@ mod report;
 mod session;
 mod stages;
 mod symbols;
+mod timeline;
 mod tools;
 mod uboot_prompt;
 mod watch;

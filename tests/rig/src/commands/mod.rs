@@ -30,6 +30,7 @@ pub mod stage;
 pub mod template;
 pub mod test_qemu;
 pub mod tfa;
+pub mod timeline;
 pub mod typed;
 pub mod uboot;
 pub mod xen;
@@ -75,6 +76,11 @@ pub const ALL: &[Command] = &[
     command("template", "", template::run),
     command("test-qemu", "", test_qemu::run),
     command("tfa", "IMAGE", tfa::run),
+    command(
+        "timeline",
+        "[--perfetto] (IMAGE | --log FILE)",
+        timeline::run,
+    ),
     command("typed", "IMAGE", typed::run),
     command("uboot", "IMAGE [all]", uboot::run),
     command("xen", "IMAGE", xen::run),

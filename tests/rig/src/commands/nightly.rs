@@ -17,7 +17,7 @@ use anyhow::{Context, Result};
 
 use crate::cargo::cargo;
 use crate::commands::stage::{self, build, qemu, setup};
-use crate::commands::{matrix, mutants, mutants_verdicts, tfa, uboot, xen};
+use crate::commands::{matrix, mutants, mutants_verdicts, tfa, timeline, uboot, xen};
 use crate::config::{Config, or};
 use crate::counts::Counts;
 use crate::paths::kernel_image;
@@ -45,6 +45,7 @@ const STAGES: &[Stage] = &[
     Stage::quiet("storm", storm),
     Stage::quiet("flush", flush),
     Stage::quiet("matrix", all_machines),
+    Stage::quiet("perfetto", perfetto),
     Stage::quiet("xen", under_xen),
     Stage::quiet("tfa", under_tfa),
     Stage::quiet("uboot", under_uboot),
@@ -427,6 +428,30 @@ fn flush(config: &Config) -> Result<()> {
 fn all_machines(config: &Config) -> Result<()> {
     build()?;
     done(matrix::run(config, &[kernel_image().into(), "all".into()])?)
+}
+
+/// Has Perfetto's trace processor read what machines export: a still point and a CPU that goes and
+/// comes, and random walks, in real time and by the instruction count.
+fn perfetto(config: &Config) -> Result<()> {
+    build()?;
+    for (smp, icount, init) in [
+        ("4", "1", ""),
+        ("4", "0", ""),
+        ("20", "0", "stress 5; stop -v"),
+        ("1", "1", ""),
+    ] {
+        let machine = Config {
+            smp: smp.into(),
+            icount: icount.into(),
+            init: init.into(),
+            ..config.clone()
+        };
+        done(timeline::run(
+            &machine,
+            &["--perfetto".into(), kernel_image().into()],
+        )?)?;
+    }
+    Ok(())
 }
 
 /// Runs the Image as a guest of Xen, whose emulated GIC doesn't show pending bits, and whose
