@@ -4,6 +4,7 @@
 //! order. It must end with status 0, as `poweroff` does after commands without a failure,
 //! unless the case names another status.
 
+mod exported;
 mod table;
 mod tour;
 mod walks;
@@ -50,6 +51,9 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
     run(&mut cases, "the_tour", 4, &|| tour::the_tour(&setting));
     run(&mut cases, "walks_add_up", 4, &|| {
         walks::walks_add_up(&setting)
+    });
+    run(&mut cases, "trace_is_exported", 4, &|| {
+        exported::trace_is_exported(&setting)
     });
     for case in table::everywhere() {
         run(&mut cases, case.name, case.cpus, &|| setting.judge(&case));
