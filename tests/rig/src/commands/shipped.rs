@@ -55,6 +55,9 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
     run(&mut cases, "trace_is_exported", 4, &|| {
         exported::trace_is_exported(&setting)
     });
+    run(&mut cases, "lab_is_drawn", 4, &|| {
+        exported::lab_is_drawn(&setting)
+    });
     for case in table::everywhere() {
         run(&mut cases, case.name, case.cpus, &|| setting.judge(&case));
     }

@@ -4,7 +4,8 @@
 //!
 //! In target/timeline are then `trace.json`, for ui.perfetto.dev and chrome://tracing, and as
 //! pictures `overview.svg`, all of it, `stop.svg`, a still point, and `walk.svg`, a CPU that goes
-//! and comes. One that the trace has nothing for isn't there.
+//! and comes. One that the trace has nothing for isn't there. `lab-2006.svg` and so on are the labs
+//! that the machine has replayed.
 //!
 //! INIT says what the machine does; the export is added if it isn't in it. Time is the instruction
 //! count, so that two runs make the same pictures, unless ICOUNT is 0. With `--perfetto` Perfetto's
@@ -29,7 +30,7 @@ use crate::timeline::chart::Chart;
 use crate::timeline::draw::draw;
 use crate::timeline::exported::exported;
 use crate::timeline::trace::Trace;
-use crate::timeline::{overview, perfetto, stop, walk};
+use crate::timeline::{lab, overview, perfetto, stop, walk};
 
 /// Seconds that the machine may take.
 const LIMIT: u64 = 60;
@@ -77,7 +78,7 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
         match chart(&trace) {
             Some(mut chart) => {
                 if is_counted {
-                    chart.note = format!("{} {COUNTED}", chart.note).trim().to_owned();
+                    chart.note = format!("{}\n{COUNTED}", chart.note).trim().to_owned();
                 }
                 write(&file, &draw(&chart))?;
                 print(&format!("{}: {}\n", file.display(), chart.title));
@@ -89,6 +90,7 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
             }
         }
     }
+    draw_labs(&printed, &dir)?;
     if !with_perfetto {
         return Ok(0);
     }
@@ -96,6 +98,23 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
         print(&format!("{told}\n"));
         0
     }))
+}
+
+/// Draws the labs that were replayed, and removes the pictures of others.
+fn draw_labs(printed: &str, dir: &Path) -> Result<()> {
+    for entry in fs::read_dir(dir).with_context(|| dir.display().to_string())? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().as_bytes();
+        if name.starts_with(b"lab-") {
+            fs::remove_file(&path).with_context(|| path.display().to_string())?;
+        }
+    }
+    for (name, chart) in lab::charts(printed)? {
+        let file = dir.join(format!("lab-{name}.svg"));
+        write(&file, &draw(&chart))?;
+        print(&format!("{}: {}\n", file.display(), chart.title));
+    }
+    Ok(())
 }
 
 /// Boots the machine, and returns what it has printed, and the file with it.

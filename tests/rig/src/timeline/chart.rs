@@ -11,12 +11,25 @@ pub struct Chart {
     pub rows: Vec<Row>,
     /// The height of a lane.
     pub lane: f64,
+    pub axis: Axis,
     pub panels: Vec<Panel>,
     /// What the colours mean.
     pub legend: Vec<Legend>,
     /// A line below the picture.
     pub note: String,
 }
+
+/// What an axis counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Axis {
+    #[default]
+    Time,
+    /// Steps of [`STEP`] each, from 1 on.
+    Steps,
+}
+
+/// The length of a step.
+pub const STEP: Ns = 1000;
 
 /// What something in the picture means.
 #[derive(Clone, Debug, PartialEq, Eq)]

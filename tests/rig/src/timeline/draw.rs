@@ -6,7 +6,7 @@
 //! - **apart**: the bars of a lane have no common place. A bar that is too thin to be seen is made
 //!   wider only as far as the next one lets it.
 
-use super::chart::{Arrow, Bar, Chart, Panel, Rank, Sign};
+use super::chart::{Arrow, Axis, Bar, Chart, Panel, Rank, STEP, Sign};
 use super::labels::{Span, cut, place, width};
 use super::layout::{LABEL_GAP, LINE, Layout, MARGIN, ROW_GAP, SIGN, WIDTH};
 use super::scale::Scale;
@@ -29,9 +29,13 @@ pub fn draw(chart: &Chart) -> String {
     let ground = [0.5, 0.5, WIDTH - 1.0, layout.height - 1.0];
     svg.rectangle("ground", ground, "");
     svg.text("title", (MARGIN, 26.0), Anchor::Start, None, &chart.title);
-    layout.draw_rows(&mut svg);
-    for (panel, scale) in chart.panels.iter().zip(&layout.scales) {
+    layout.draw_stripes(&mut svg);
+    let panels = || chart.panels.iter().zip(&layout.scales);
+    for (panel, scale) in panels() {
         layout.draw_ground(&mut svg, panel, scale);
+    }
+    layout.draw_labels(&mut svg);
+    for (panel, scale) in panels() {
         for row in 0..chart.rows.len() {
             for lane in 0..chart.rows[row].lanes {
                 layout.draw_lane(&mut svg, panel, scale, (row, lane));
@@ -47,18 +51,29 @@ pub fn draw(chart: &Chart) -> String {
 }
 
 impl Layout<'_> {
-    /// Draws the labels of the rows, and a ground for every second one.
-    fn draw_rows(&self, svg: &mut Svg) {
+    /// Draws a ground for every second row.
+    fn draw_stripes(&self, svg: &mut Svg) {
+        for (number, top) in self.rows.iter().enumerate().step_by(2) {
+            let height = self.row_height(number) + ROW_GAP;
+            let (left, width) = (LABEL_GAP / 2.0, self.right() - LABEL_GAP / 2.0);
+            let at = [left, top - ROW_GAP / 2.0, width, height];
+            svg.rectangle("row", at, "");
+        }
+    }
+
+    /// Draws the labels of the rows and of their groups, whose lines have nothing else.
+    fn draw_labels(&self, svg: &mut Svg) {
         for (number, (row, top)) in self.chart.rows.iter().zip(&self.rows).enumerate() {
             if let Some(group) = &row.group {
-                let at = (MARGIN, top - 6.0);
+                let blank = [
+                    LABEL_GAP / 2.0,
+                    top - LINE - 5.0,
+                    self.right() - LABEL_GAP / 2.0,
+                    LINE + 4.0,
+                ];
+                svg.rectangle("blank", blank, "");
+                let at = (MARGIN, top - 7.0);
                 svg.text("plain strong", at, Anchor::Start, None, group);
-            }
-            let height = self.row_height(number);
-            if number % 2 == 0 {
-                let (left, width) = (LABEL_GAP / 2.0, self.right() - LABEL_GAP / 2.0);
-                let at = [left, top - ROW_GAP / 2.0, width, height + ROW_GAP];
-                svg.rectangle("row", at, "");
             }
             if let Some(label) = cut(&row.label, self.label_room()) {
                 let class = match row.rank {
@@ -66,7 +81,7 @@ impl Layout<'_> {
                     Rank::Plain => "",
                     Rank::Quiet => "quiet",
                 };
-                let at = (MARGIN, top + height / 2.0 + 4.0);
+                let at = (MARGIN, top + self.row_height(number) / 2.0 + 4.0);
                 svg.text(class, at, Anchor::Start, Some(width(&label)), &label);
             }
         }
@@ -76,7 +91,11 @@ impl Layout<'_> {
     fn draw_ground(&self, svg: &mut Svg, panel: &Panel, scale: &Scale) {
         let top = self.rows.first().map_or(self.bottom, |top| top - 2.0);
         let [heading, bands] = self.headings;
-        for (at, label) in scale.ticks(panel.zero, TICKS) {
+        let (ticks, labels) = match self.chart.axis {
+            Axis::Time => (scale.ticks(panel.zero, TICKS), 0.0),
+            Axis::Steps => (scale.steps(STEP), STEP as f64 * scale.per_ns / 2.0),
+        };
+        for (at, label) in ticks {
             let x = scale.x(at);
             let line = format!(
                 "M{} {}V{}",
@@ -86,7 +105,7 @@ impl Layout<'_> {
             );
             svg.path("grid", &line, "", "");
             let last = scale.right() - width(&label) / 2.0;
-            let at = (x.min(last.max(scale.left)), self.bottom + 17.0);
+            let at = ((x + labels).min(last.max(scale.left)), self.bottom + 17.0);
             svg.text("quiet", at, Anchor::Middle, None, &label);
         }
         // A sans-serif font in bold is about as wide as the text of a row.

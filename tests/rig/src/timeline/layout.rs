@@ -73,7 +73,7 @@ impl<'a> Layout<'a> {
         let entries = chart.legend.iter();
         let entries = entries.map(|entry| SIGN + width(&entry.text) + BETWEEN_SIGNS);
         let legend = lines(entries);
-        let note = wrap(&chart.note);
+        let note: Vec<String> = chart.note.lines().flat_map(wrap).collect();
         let below = LINE * (legend.len() + note.len()) as f64;
         Layout {
             chart,
@@ -112,8 +112,7 @@ impl<'a> Layout<'a> {
 /// Returns the scale of each panel: beside one another, behind the labels of the rows.
 fn scales(chart: &Chart) -> Vec<Scale> {
     let labels = chart.rows.iter().map(|row| &row.label);
-    let groups = chart.rows.iter().filter_map(|row| row.group.as_ref());
-    let widest = labels.chain(groups).map(|label| width(label));
+    let widest = labels.map(|label| width(label));
     let mut left = MARGIN + widest.fold(0.0, f64::max).min(WIDTH / 3.0) + LABEL_GAP;
     let gaps = BETWEEN * chart.panels.len().saturating_sub(1) as f64;
     let time: u64 = chart.panels.iter().map(|panel| panel.to - panel.from).sum();

@@ -6,13 +6,15 @@
 //!                            └─► perfetto        └─► walk ─────┘
 //! ```
 //! A [`Chart`] says what is where in time, and knows nothing of traces; so other tables of times
-//! are drawn with it too. `perfetto` has Perfetto's own trace processor count.
+//! are drawn with it too: `lab` has those of the race lab, which have steps and no times.
+//! `perfetto` has Perfetto's own trace processor count.
 //!
 //! [`Chart`]: chart::Chart
 
 pub mod chart;
 pub mod draw;
 pub mod exported;
+pub mod lab;
 mod labels;
 mod layout;
 pub mod overview;

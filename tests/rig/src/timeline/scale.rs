@@ -34,6 +34,14 @@ impl Scale {
         let inside = times.take_while(|at| *at <= self.to);
         inside.map(|at| (at, duration(at - zero))).collect()
     }
+
+    /// Returns the beginnings of all steps of this length, each with its number.
+    pub fn steps(&self, step: Ns) -> Vec<(Ns, String)> {
+        let steps = self.from / step..self.to / step;
+        steps
+            .map(|number| (number * step, (number + 1).to_string()))
+            .collect()
+    }
 }
 
 /// Returns the least of 1, 2, 5, 10, 20, 50 and so on that isn't less than `least`.

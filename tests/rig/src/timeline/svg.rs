@@ -130,7 +130,7 @@ const MONOSPACE: &str = "ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans
 const SANS: &str = "system-ui,-apple-system,'Segoe UI','Noto Sans','DejaVu Sans',sans-serif";
 
 /// The colours of a ground: its class, and what it has on light and on dark pages.
-const GROUNDS: [(&str, [&str; 2]); 9] = [
+const GROUNDS: [(&str, [&str; 2]); 10] = [
     (
         ".ground",
         ["fill:#fff;stroke:#d1d9e0", "fill:#0d1117;stroke:#3d444d"],
@@ -140,6 +140,7 @@ const GROUNDS: [(&str, [&str; 2]); 9] = [
     (".grid", ["stroke:#e3e8ed", "stroke:#262c36"]),
     (".row", ["fill:#f6f8fa", "fill:#151b23"]),
     (".band", ["fill:#fff1a8", "fill:#3b2f00"]),
+    (".blank", ["fill:#fff", "fill:#0d1117"]),
     (".edge", ["stroke:#9a6700", "stroke:#d29922"]),
     (".arrow", ["stroke:#1f2328", "stroke:#f0f6fc"]),
     (".head", ["fill:#1f2328", "fill:#f0f6fc"]),

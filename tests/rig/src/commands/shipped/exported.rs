@@ -1,14 +1,14 @@
-//! The timeline that the shell's `trace export` prints.
+//! The timelines that the shell's `trace export` and `lab` print.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::Setting;
 use crate::config::Config;
-use crate::timeline::chart::Chart;
+use crate::timeline::chart::{Chart, Paint};
 use crate::timeline::draw::draw;
 use crate::timeline::exported::exported;
 use crate::timeline::trace::{Slice, Trace};
-use crate::timeline::{stop, walk};
+use crate::timeline::{lab, stop, walk};
 
 /// What a walk has that is no step of the table.
 const BETWEEN: [&str; 9] = [
@@ -35,6 +35,36 @@ pub fn trace_is_exported(setting: &Setting) -> Result<()> {
     let printed = setting.boot("trace_is_exported", &machine, 0)?;
     let (_, json) = exported(&printed)?;
     judge(&Trace::read(&json)?)
+}
+
+/// Checks that a replay of the lab can be drawn: the old way, in which something goes wrong, and
+/// ours.
+pub fn lab_is_drawn(setting: &Setting) -> Result<()> {
+    let machine = Config {
+        smp: "4".into(),
+        init: "lab 2006; poweroff".into(),
+        ..setting.config.clone()
+    };
+    let printed = setting.boot("lab_is_drawn", &machine, 0)?;
+    let labs = lab::charts(&printed)?;
+    let [(name, picture)] = &labs[..] else {
+        bail!("{} labs were found", labs.len());
+    };
+    ensure!(name == "2006", "lab {name} was replayed");
+    let groups = picture
+        .rows
+        .iter()
+        .filter(|row| row.group.is_some())
+        .count();
+    ensure!(groups == 3, "the lab has {groups} acts");
+    let wrong = picture.panels[0]
+        .bars
+        .iter()
+        .filter(|bar| bar.paint == Paint::Red)
+        .count();
+    ensure!(wrong == 1, "{wrong} steps of the lab go wrong");
+    ensure!(has_bars(picture), "the picture of the lab is empty");
+    Ok(())
 }
 
 fn judge(trace: &Trace) -> Result<()> {
