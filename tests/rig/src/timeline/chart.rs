@@ -52,6 +52,8 @@ pub struct Row {
     pub label: String,
     /// Bars in bars lie in lanes, one below the other.
     pub lanes: usize,
+    /// The names of the lanes, if they have any.
+    pub names: Vec<String>,
     /// Whether the label is more important than those of others, or less.
     pub rank: Rank,
     /// The name of the rows from here on, for the first of them.
@@ -116,10 +118,17 @@ pub struct Band {
 /// One thing that leads to another.
 #[derive(Clone, Debug)]
 pub struct Arrow {
-    /// The row and the time.
-    pub from: (usize, Ns),
-    pub to: (usize, Ns),
+    pub from: Point,
+    pub to: Point,
     pub about: String,
+}
+
+/// A place in a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Point {
+    pub row: usize,
+    pub lane: usize,
+    pub at: Ns,
 }
 
 /// A colour, by what it stands for in all pictures.
@@ -129,17 +138,19 @@ pub enum Paint {
     Orange,
     Green,
     Purple,
+    Teal,
     Yellow,
     Grey,
     Red,
 }
 
 impl Paint {
-    pub const ALL: [Paint; 7] = [
+    pub const ALL: [Paint; 8] = [
         Paint::Blue,
         Paint::Orange,
         Paint::Green,
         Paint::Purple,
+        Paint::Teal,
         Paint::Yellow,
         Paint::Grey,
         Paint::Red,
@@ -153,6 +164,7 @@ impl Paint {
             Paint::Orange => "orange",
             Paint::Green => "green",
             Paint::Purple => "purple",
+            Paint::Teal => "teal",
             Paint::Yellow => "yellow",
             Paint::Grey => "grey",
             Paint::Red => "red",
@@ -167,6 +179,7 @@ impl Paint {
             Paint::Orange => [("#ffd8b5", "#bc4c00"), ("#7a3a10", "#f0883e")],
             Paint::Green => [("#aceebb", "#1a7f37"), ("#1b5a2d", "#3fb950")],
             Paint::Purple => [("#e2c5ff", "#8250df"), ("#4b2a86", "#a371f7")],
+            Paint::Teal => [("#b3ecec", "#0b7285"), ("#0b4a55", "#3bc9db")],
             Paint::Yellow => [("#fae17d", "#9a6700"), ("#6b4a00", "#d29922")],
             Paint::Grey => [("#e3e8ed", "#818b98"), ("#30363d", "#7d8590")],
             Paint::Red => [("#ffcecb", "#cf222e"), ("#7d1f22", "#f85149")],

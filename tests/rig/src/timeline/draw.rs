@@ -6,7 +6,7 @@
 //! - **apart**: the bars of a lane have no common place. A bar that is too thin to be seen is made
 //!   wider only as far as the next one lets it.
 
-use super::chart::{Arrow, Axis, Bar, Chart, Panel, Rank, STEP, Sign};
+use super::chart::{Arrow, Axis, Bar, Chart, Panel, Point, Rank, STEP, Sign};
 use super::labels::{Span, cut, place, width};
 use super::layout::{LABEL_GAP, LINE, Layout, MARGIN, ROW_GAP, SIGN, WIDTH};
 use super::scale::Scale;
@@ -84,6 +84,11 @@ impl Layout<'_> {
                 let at = (MARGIN, top + self.row_height(number) / 2.0 + 4.0);
                 svg.text(class, at, Anchor::Start, Some(width(&label)), &label);
             }
+            for (lane, name) in row.names.iter().enumerate() {
+                let y = top + self.chart.lane * (lane as f64 + 0.5) + 3.5;
+                let at = (self.names, y);
+                svg.text("quiet", at, Anchor::Start, Some(width(name)), name);
+            }
         }
     }
 
@@ -159,23 +164,24 @@ impl Layout<'_> {
         }
     }
 
-    /// Draws an arrow from the middle of a row to the near edge of another.
+    /// Draws an arrow from the middle of a lane to the near edge of another, or along one.
     fn draw_arrow(&self, svg: &mut Svg, arrow: &Arrow, scale: &Scale) {
-        let is_inside = |at| scale.from <= at && at <= scale.to;
-        if !is_inside(arrow.from.1) || !is_inside(arrow.to.1) {
+        let is_inside = |point: Point| scale.from <= point.at && point.at <= scale.to;
+        if !is_inside(arrow.from) || !is_inside(arrow.to) {
             return;
         }
-        let (from, to) = (arrow.from.0, arrow.to.0);
-        let y_from = self.rows[from] + self.row_height(from) / 2.0;
-        let y_to = match from.cmp(&to) {
-            std::cmp::Ordering::Less => self.rows[to],
-            std::cmp::Ordering::Equal => y_from,
-            std::cmp::Ordering::Greater => self.rows[to] + self.row_height(to),
-        };
-        let (x_from, x_to) = (scale.x(arrow.from.1), scale.x(arrow.to.1));
-        let middle = f64::midpoint(y_from, y_to);
-        let [x_from, x_to, y_from, y_to, middle] = [x_from, x_to, y_from, y_to, middle].map(number);
-        let path = format!("M{x_from} {y_from}C{x_from} {middle} {x_to} {middle} {x_to} {y_to}");
+        let middle =
+            |point: Point| self.rows[point.row] + self.chart.lane * (point.lane as f64 + 0.5);
+        let (from, mut to) = (middle(arrow.from), middle(arrow.to));
+        if from < to {
+            to -= self.chart.lane / 2.0;
+        } else if from > to {
+            to += self.chart.lane / 2.0;
+        }
+        let (x_from, x_to) = (scale.x(arrow.from.at), scale.x(arrow.to.at));
+        let middle = f64::midpoint(from, to);
+        let [x_from, x_to, from, to, middle] = [x_from, x_to, from, to, middle].map(number);
+        let path = format!("M{x_from} {from}C{x_from} {middle} {x_to} {middle} {x_to} {to}");
         svg.path("arrow", &path, HEAD, &arrow.about);
     }
 

@@ -40,6 +40,8 @@ const BETWEEN_SIGNS: f64 = 18.0;
 /// The places of the parts of a chart.
 pub struct Layout<'a> {
     pub chart: &'a Chart,
+    /// Where the names of lanes begin.
+    pub names: f64,
     /// The scale of each panel.
     pub scales: Vec<Scale>,
     /// The base line of the panels' headings, and that of the labels of their bands.
@@ -75,9 +77,14 @@ impl<'a> Layout<'a> {
         let legend = lines(entries);
         let note: Vec<String> = chart.note.lines().flat_map(wrap).collect();
         let below = LINE * (legend.len() + note.len()) as f64;
+        // A label that is longer than that is cut.
+        let labels = chart.rows.iter().map(|row| &row.label);
+        let names = MARGIN + longest(labels).min(WIDTH / 3.0) + LABEL_GAP;
+        let lanes = chart.rows.iter().flat_map(|row| &row.names);
         Layout {
             chart,
-            scales: scales(chart),
+            names,
+            scales: scales(chart, names + longest(lanes)),
             headings: [heading - 5.0, bands - 5.0],
             rows,
             bottom,
@@ -94,8 +101,7 @@ impl<'a> Layout<'a> {
 
     /// Returns the place for the labels of rows.
     pub fn label_room(&self) -> f64 {
-        let first = self.scales.first();
-        first.map_or(0.0, |scale| scale.left - MARGIN - LABEL_GAP / 2.0)
+        self.names - MARGIN - LABEL_GAP / 2.0
     }
 
     /// Returns where the last panel ends.
@@ -109,11 +115,17 @@ impl<'a> Layout<'a> {
     }
 }
 
-/// Returns the scale of each panel: beside one another, behind the labels of the rows.
-fn scales(chart: &Chart) -> Vec<Scale> {
-    let labels = chart.rows.iter().map(|row| &row.label);
-    let widest = labels.map(|label| width(label));
-    let mut left = MARGIN + widest.fold(0.0, f64::max).min(WIDTH / 3.0) + LABEL_GAP;
+/// Returns the width of the longest of some texts.
+fn longest<'a>(texts: impl Iterator<Item = &'a String>) -> f64 {
+    let widths = texts.map(|text| width(text));
+    widths.fold(0.0, f64::max)
+}
+
+/// Returns the scale of each panel: beside one another, from `left` on.
+fn scales(chart: &Chart, mut left: f64) -> Vec<Scale> {
+    if chart.rows.iter().any(|row| !row.names.is_empty()) {
+        left += LABEL_GAP;
+    }
     let gaps = BETWEEN * chart.panels.len().saturating_sub(1) as f64;
     let time: u64 = chart.panels.iter().map(|panel| panel.to - panel.from).sum();
     let per_ns = (WIDTH - MARGIN - left - gaps) / time.max(1) as f64;

@@ -21,6 +21,7 @@ pub mod overview;
 pub mod perfetto;
 mod reader;
 mod scale;
+pub mod stays;
 pub mod stop;
 mod svg;
 mod table;

@@ -1,8 +1,8 @@
 //! The picture of a whole trace: each track from the first event to the last.
 
-use super::chart::{Arrow, Bar, Chart, Paint, Panel, Row, Text};
+use super::chart::{Arrow, Bar, Chart, Paint, Panel, Point, Row, Text};
 use super::scale::duration;
-use super::trace::{Slice, Trace, Track};
+use super::trace::{End, Slice, Trace, Track};
 
 /// The colours of slices, by their depth.
 const PAINTS: [Paint; 4] = [Paint::Blue, Paint::Orange, Paint::Green, Paint::Purple];
@@ -37,8 +37,15 @@ pub fn chart(trace: &Trace) -> Option<Chart> {
         group = &track.group;
     }
     for flow in &trace.flows {
-        let place = |end: super::trace::End| Some((row_of.get(end.track).copied()??, end.at));
-        if let (Some(from), Some(to)) = (place(flow.from), place(flow.to)) {
+        let point = |end: End| {
+            let track = &trace.tracks[end.track];
+            Some(Point {
+                row: row_of[end.track]?,
+                lane: track.depth_at(end.at),
+                at: end.at,
+            })
+        };
+        if let (Some(from), Some(to)) = (point(flow.from), point(flow.to)) {
             let about = flow.name.clone();
             panel.arrows.push(Arrow { from, to, about });
         }

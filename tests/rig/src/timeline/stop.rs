@@ -1,217 +1,180 @@
 //! The picture of a still point: each CPU from its arrival until it has left.
+//!
+//! ```text
+//!   CPU 0  thread     ███ main ██████ stopper/0 ██████████
+//!          interrupt     │
+//!          stop          │       █ prepare ██ off ██ run █
+//!   CPU 1  thread     ███│ idle ██████ stopper/1 █████████
+//!          interrupt     └──►█─┘
+//!          stop                     █ prepare █ off █ run
+//! ```
 
-use std::collections::BTreeSet;
-
-use super::chart::{Arrow, Band, Bar, Chart, Legend, Paint, Panel, Row, Sign, Text};
+use super::chart::{Arrow, Bar, Chart, Legend, Paint, Panel, Point, Row, Sign, Text};
 use super::scale::duration;
-use super::trace::{Flow, Ns, Slice, Trace};
+use super::stays::{STOPS, Stop};
+use super::trace::{End, Slice, Trace, Track};
 
-/// The groups of tracks that the picture shows for each CPU, from above, with their colours.
-const GROUPS: [(&str, Paint); 3] = [
-    ("threads", Paint::Grey),
-    ("interrupts", Paint::Purple),
-    (STOPS, Paint::Blue),
+/// The groups of tracks that the picture shows for each CPU, from above, with the names of their
+/// lanes.
+const GROUPS: [(&str, &str); 3] = [
+    ("threads", "thread"),
+    ("interrupts", "interrupt"),
+    (STOPS, "stop"),
 ];
 
-/// The group of stops.
-pub const STOPS: &str = "still points";
-
-/// Returns the picture of the first of those stops that had the most CPUs, of which those that no
-/// walk was part of come first; `None` if the trace has no stop.
+/// Returns the picture of a stop of as many CPUs as there is one; `None` if the trace has no stop.
 #[must_use]
 pub fn chart(trace: &Trace) -> Option<Chart> {
-    let stop = choose(trace)?;
-    let (from, to) = (stop.begin(), stop.end());
-    // What led to the stop is shown too, but not if it was long before.
-    let earliest = from.saturating_sub(to - from);
-    let led = trace.flows.iter().map(|flow| (flow.from.at, flow.to.at));
-    let led = led.filter(|(began, led)| *began >= earliest && (from..=to).contains(led));
-    let asked = led
-        .map(|(began, _)| began)
-        .min()
-        .map_or(from, |asked| asked.min(from));
-    let free = (to - asked) / 25;
-    let mut panel = Panel {
+    let stop = Stop::choose(trace)?;
+    let (asked, end) = (stop.asked(trace), stop.end());
+    let free = (end - asked) / 25;
+    let panel = Panel {
         from: asked.saturating_sub(free),
-        to: to + free,
+        to: end + free,
         zero: asked,
+        bands: stop.all_masked().into_iter().collect(),
         ..Panel::default()
     };
-    let mut rows = Vec::new();
-    let mut used = Vec::new();
-    for (cpu, _) in &stop.stays {
-        let mut lanes = 0;
-        for (group, paint) in GROUPS {
-            let track = trace.group(group).find(|track| track.cpu == *cpu);
-            let visible = |slice: &&Slice| slice.to >= panel.from && slice.from <= panel.to;
-            let slices = track.map(|track| &track.slices[..]).unwrap_or_default();
-            let slices: Vec<&Slice> = slices.iter().filter(visible).collect();
-            for slice in &slices {
-                let paint = paint_of(slice, paint);
-                used.push((paint, meaning(slice, group)));
-                panel
-                    .bars
-                    .push(bar(slice, rows.len(), lanes + slice.depth, paint));
-            }
-            let deepest = slices.iter().map(|slice| slice.depth + 1).max();
-            // A CPU without such slices has a free lane, so that all rows are alike.
-            let of_all = trace
-                .group(group)
-                .any(|track| track.slices.iter().any(|slice| visible(&slice)));
-            lanes += deepest.unwrap_or(usize::from(of_all));
-        }
-        rows.push(Row {
-            label: format!("CPU {cpu}"),
-            lanes,
-            ..Row::default()
-        });
-    }
-    panel.arrows = arrows(trace, &stop, panel.from, panel.to);
-    let led: BTreeSet<_> = panel
-        .arrows
-        .iter()
-        .map(|arrow| &arrow.about)
-        .cloned()
-        .collect();
-    panel.bands.extend(stop.all_masked());
-    let cpus = stop.stays.len();
-    let mut chart = Chart {
-        title: format!("A still point of {cpus} CPUs"),
-        description: stop.description(),
-        rows,
-        lane: 22.0,
-        panels: vec![panel],
+    let picture = Picture::new(trace, stop, panel);
+    let chart = Chart {
+        title: format!("A still point of {} CPUs", picture.stop.stays.len()),
+        description: picture.stop.description(),
+        rows: picture.rows(),
+        lane: if picture.lanes() > 1 { 18.0 } else { 22.0 },
         ..Chart::default()
     };
-    for (paint, meaning) in used {
-        if !meaning.is_empty() && !chart.legend.iter().any(|known| known.text == meaning) {
-            chart.legend.push(Legend {
-                sign: Sign::Bar(paint),
-                text: meaning,
-            });
-        }
-    }
-    chart.legend.extend(led.into_iter().map(|text| Legend {
-        sign: Sign::Arrow,
-        text,
-    }));
-    Some(chart)
+    let (panel, legend) = picture.draw();
+    Some(Chart {
+        panels: vec![panel],
+        legend,
+        ..chart
+    })
 }
 
-/// A stop: the CPUs that were in it, with their slices.
-struct Stop<'a> {
-    stays: Vec<(u32, &'a Slice)>,
-    states: Vec<&'a Slice>,
+struct Picture<'a> {
+    trace: &'a Trace,
+    stop: Stop<'a>,
+    panel: Panel,
+    /// How many lanes each group has, as many for each CPU.
+    lanes: [usize; GROUPS.len()],
+    /// How deep the outermost slices lie that are shown of each group.
+    outermost: [usize; GROUPS.len()],
 }
 
-fn choose(trace: &Trace) -> Option<Stop<'_>> {
-    let mut stays: Vec<(u32, &Slice)> = Vec::new();
-    for track in trace.group(STOPS) {
-        let outer = track.slices.iter().filter(|slice| slice.depth == 0);
-        stays.extend(outer.map(|slice| (track.cpu, slice)));
-    }
-    stays.sort_by_key(|(_, slice)| slice.from);
-    let mut stops: Vec<Stop> = Vec::new();
-    for (cpu, stay) in stays {
-        match stops.last_mut() {
-            // All CPUs of a stop are in it at one time.
-            Some(stop) if stay.from < stop.leaves() => stop.stays.push((cpu, stay)),
-            _ => stops.push(Stop {
-                stays: vec![(cpu, stay)],
-                states: Vec::new(),
-            }),
-        }
-    }
-    let is_of_walk = |stop: &Stop| {
-        let mut walks = trace.group("walks").flat_map(|track| &track.slices);
-        walks.any(|walk| walk.depth == 0 && walk.from <= stop.begin() && stop.end() <= walk.to)
-    };
-    let rank = |stop: &Stop| (stop.stays.len(), !is_of_walk(stop));
-    // The first of the best, not the last.
-    let mut stop = stops.into_iter().rev().max_by_key(rank)?;
-    stop.stays.sort_by_key(|(cpu, _)| *cpu);
-    for track in trace.group(STOPS) {
-        let inner = track.slices.iter().filter(|slice| slice.depth > 0);
-        let (from, to) = (stop.begin(), stop.end());
-        stop.states
-            .extend(inner.filter(|slice| slice.from >= from && slice.to <= to));
-    }
-    Some(stop)
-}
-
-impl Stop<'_> {
-    fn begin(&self) -> Ns {
-        self.stays
-            .iter()
-            .map(|(_, stay)| stay.from)
-            .min()
-            .unwrap_or(0)
-    }
-
-    fn end(&self) -> Ns {
-        self.stays
-            .iter()
-            .map(|(_, stay)| stay.to)
-            .max()
-            .unwrap_or(0)
-    }
-
-    /// Returns when the first CPU leaves.
-    fn leaves(&self) -> Ns {
-        self.stays
-            .iter()
-            .map(|(_, stay)| stay.to)
-            .min()
-            .unwrap_or(0)
-    }
-
-    /// Returns when nothing else moved: from the last CPU's masking, or its arrival if the trace
-    /// has no states, until the first CPU leaves.
-    fn all_masked(&self) -> Option<Band> {
-        let running = self.states.iter().filter(|state| state.name == "run");
-        let arrived = self.stays.iter().map(|(_, stay)| stay.from).max();
-        let (from, label) = match running.map(|state| state.from).max() {
-            Some(from) => (from, "the still point: interrupts are off on all CPUs"),
-            None => (arrived?, "all CPUs have stopped"),
+impl<'a> Picture<'a> {
+    fn new(trace: &'a Trace, stop: Stop<'a>, panel: Panel) -> Picture<'a> {
+        let mut picture = Picture {
+            trace,
+            // What the states show, the time in the stop need not show too.
+            outermost: [0, 0, usize::from(!stop.states.is_empty())],
+            stop,
+            panel,
+            lanes: [0; GROUPS.len()],
         };
-        (from < self.leaves()).then(|| Band {
-            from,
-            to: self.leaves(),
-            label: label.to_owned(),
-        })
+        picture.lanes = [0, 1, 2].map(|group| {
+            let tracks = trace.group(GROUPS[group].0);
+            let slices = tracks.flat_map(|track| picture.shown(track, group));
+            let deepest = slices.map(|slice| slice.depth + 1).max().unwrap_or(0);
+            deepest.saturating_sub(picture.outermost[group])
+        });
+        picture
     }
 
-    fn description(&self) -> String {
-        let mut text = String::from("A row for each CPU, time from left to right.");
-        let begin = self.begin();
-        for (cpu, stay) in &self.stays {
-            let (after, long) = (duration(stay.from - begin), duration(stay.to - stay.from));
-            text.push_str(&format!(
-                " CPU {cpu} arrives at {after} and stays for {long}."
-            ));
+    fn lanes(&self) -> usize {
+        self.lanes.iter().sum()
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let row = |(cpu, _): &(u32, &Slice)| Row {
+            label: format!("CPU {cpu}"),
+            lanes: self.lanes(),
+            names: self.names(),
+            ..Row::default()
+        };
+        self.stop.stays.iter().map(row).collect()
+    }
+
+    /// Returns the names of the lanes of a row, if there is more than one.
+    fn names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for ((_, name), lanes) in GROUPS.iter().zip(self.lanes) {
+            names.extend((0..lanes).map(|lane| if lane == 0 { *name } else { "" }));
         }
-        text
+        if names.len() < 2 {
+            names.clear();
+        }
+        names.into_iter().map(str::to_owned).collect()
     }
-}
 
-/// Returns the arrows between the CPUs of the stop.
-fn arrows(trace: &Trace, stop: &Stop, from: Ns, to: Ns) -> Vec<Arrow> {
-    let row = |track: usize| {
-        let cpu = trace.tracks.get(track)?.cpu;
-        stop.stays.iter().position(|(of, _)| *of == cpu)
-    };
-    let visible = trace
-        .flows
-        .iter()
-        .filter(|flow| flow.from.at >= from && flow.to.at <= to);
-    let arrow = |flow: &Flow| {
-        Some(Arrow {
-            from: (row(flow.from.track)?, flow.from.at),
-            to: (row(flow.to.track)?, flow.to.at),
-            about: flow.name.clone(),
+    /// Returns the slices of a track that are shown.
+    fn shown(&self, track: &'a Track, group: usize) -> impl Iterator<Item = &'a Slice> + use<'a> {
+        let (from, to) = (self.panel.from, self.panel.to);
+        let outermost = self.outermost[group];
+        let slices = track.slices.iter();
+        slices.filter(move |slice| slice.depth >= outermost && slice.to >= from && slice.from <= to)
+    }
+
+    /// Returns the row of a track, and its group.
+    fn place(&self, track: &Track) -> Option<(usize, usize)> {
+        let group = GROUPS.iter().position(|(group, _)| *group == track.group)?;
+        let mut cpus = self.stop.stays.iter().map(|(cpu, _)| *cpu);
+        Some((cpus.position(|cpu| cpu == track.cpu)?, group))
+    }
+
+    /// Returns the lane of the slices of a group at this depth.
+    fn lane(&self, group: usize, depth: usize) -> usize {
+        let above = self.lanes[..group].iter().sum::<usize>();
+        above + depth.saturating_sub(self.outermost[group])
+    }
+
+    fn point(&self, end: End) -> Option<Point> {
+        let track = self.trace.tracks.get(end.track)?;
+        let (row, group) = self.place(track)?;
+        let lane = self.lane(group, track.depth_at(end.at));
+        Some(Point {
+            row,
+            lane,
+            at: end.at,
         })
-    };
-    visible.filter_map(arrow).collect()
+    }
+
+    /// Returns the panel with all that is in it, and what its colours and arrows mean.
+    fn draw(mut self) -> (Panel, Vec<Legend>) {
+        let mut bars = Vec::new();
+        let mut legend: Vec<Legend> = Vec::new();
+        let mut add = |sign, text: &str| {
+            let is_known = legend.iter().any(|entry| entry.text == text);
+            if !is_known && !text.is_empty() {
+                let text = text.to_owned();
+                legend.push(Legend { sign, text });
+            }
+        };
+        for track in &self.trace.tracks {
+            let Some((row, group)) = self.place(track) else {
+                continue;
+            };
+            for slice in self.shown(track, group) {
+                let (paint, meaning) = look(slice, GROUPS[group].0);
+                add(Sign::Bar(paint), meaning);
+                bars.push(bar(slice, row, self.lane(group, slice.depth), paint));
+            }
+        }
+        let inside = |end: End| self.panel.from <= end.at && end.at <= self.panel.to;
+        let mut arrows = Vec::new();
+        for flow in &self.trace.flows {
+            if inside(flow.from)
+                && inside(flow.to)
+                && let (Some(from), Some(to)) = (self.point(flow.from), self.point(flow.to))
+            {
+                let about = flow.name.clone();
+                add(Sign::Arrow, led(&about));
+                arrows.push(Arrow { from, to, about });
+            }
+        }
+        self.panel.bars = bars;
+        self.panel.arrows = arrows;
+        (self.panel, legend)
+    }
 }
 
 fn bar(slice: &Slice, row: usize, lane: usize, paint: Paint) -> Bar {
@@ -227,28 +190,27 @@ fn bar(slice: &Slice, row: usize, lane: usize, paint: Paint) -> Bar {
     }
 }
 
-/// Returns the colour of a slice: that of its group, but for the states of a stop.
-fn paint_of(slice: &Slice, of_group: Paint) -> Paint {
-    match slice.name.as_str() {
-        _ if !slice.ok => Paint::Red,
-        "prepare" => Paint::Green,
-        "disable_irq" => Paint::Orange,
-        "run" => Paint::Yellow,
-        _ => of_group,
+/// Returns the colour of a slice, and what it means. The legend has no word for what says its name.
+fn look(slice: &Slice, group: &str) -> (Paint, &'static str) {
+    match (group, slice.name.as_str()) {
+        _ if !slice.ok => (Paint::Red, "given up"),
+        ("threads", "idle") => (Paint::Grey, ""),
+        ("threads", _) => (Paint::Purple, ""),
+        ("interrupts", _) => (Paint::Teal, ""),
+        (_, "prepare") => (Paint::Green, "waits for the other CPUs"),
+        (_, "disable_irq") => (Paint::Orange, "masks its interrupts"),
+        (_, "run") => (Paint::Yellow, "one CPU runs the function"),
+        (_, "exit") => (Paint::Blue, "leaves"),
+        (_, "stop") => (Paint::Blue, "in the stop"),
+        _ => (Paint::Blue, ""),
     }
 }
 
-/// Returns what the legend says of such slices.
-fn meaning(slice: &Slice, group: &str) -> String {
-    let text = match slice.name.as_str() {
-        _ if !slice.ok => "given up",
-        "stop" => "in the stop",
-        "prepare" => "waits for the others",
-        "disable_irq" => "masks its interrupts",
-        "run" => "interrupts off; one CPU runs the function",
-        _ if group == "threads" => "a thread",
-        _ if group == "interrupts" => "an interrupt",
-        _ => "",
-    };
-    text.to_owned()
+/// Returns what the legend says of arrows with this name.
+fn led(name: &str) -> &str {
+    match name {
+        "sgi" => "an SGI, and what it raises",
+        "woken" => "what it wakes",
+        other => other,
+    }
 }

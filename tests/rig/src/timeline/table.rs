@@ -130,7 +130,7 @@ impl Table {
                     label,
                     lanes: 1,
                     rank,
-                    group: None,
+                    ..Row::default()
                 });
             }
             rows.extend(self.steps.get(place).map(|step| Row {

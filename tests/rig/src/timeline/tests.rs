@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use roxmltree::{Document, Node};
 use serde_json::Value;
 
-use super::chart::{Bar, Chart, Paint, Panel, Row, Text};
+use super::chart::{Bar, Chart, Paint, Panel, Point, Row, Text};
 use super::draw::draw;
 use super::trace::Trace;
 use super::{overview, samples, stop, walk};
@@ -111,7 +111,7 @@ fn a_still_point_has_a_row_for_each_cpu_with_its_states_and_arrows() {
         .collect();
     assert_eq!(
         labels,
-        [("CPU 0", 2), ("CPU 1", 2), ("CPU 2", 2), ("CPU 3", 2)]
+        [("CPU 0", 1), ("CPU 1", 1), ("CPU 2", 1), ("CPU 3", 1)]
     );
     let panel = &chart.panels[0];
     // The SGIs were sent before the first CPU arrived.
@@ -122,11 +122,13 @@ fn a_still_point_has_a_row_for_each_cpu_with_its_states_and_arrows() {
         .iter()
         .map(|arrow| (arrow.from, arrow.to))
         .collect();
-    assert_eq!(arrows[2], ((0, 99_500), (3, 102_700)));
+    let point = |row, at| Point { row, lane: 0, at };
+    assert_eq!(arrows[2], (point(0, 99_500), point(3, 102_700)));
     // All are masked when the last one runs, until the first leaves.
     assert_eq!((panel.bands[0].from, panel.bands[0].to), (103_400, 104_000));
     let svg = draw(&chart);
-    assert_eq!(judge(&svg), 16);
+    // The slices of the states, without those around them.
+    assert_eq!(judge(&svg), 12);
     assert_eq!(
         svg.matches("marker-end").count(),
         3 + 1,

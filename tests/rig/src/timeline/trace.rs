@@ -72,6 +72,18 @@ pub struct End {
     pub at: Ns,
 }
 
+impl Track {
+    /// Returns the depth of the innermost slice around a time; 0 if there is none.
+    #[must_use]
+    pub fn depth_at(&self, at: Ns) -> usize {
+        let around = self
+            .slices
+            .iter()
+            .filter(|slice| slice.from <= at && at <= slice.to);
+        around.map(|slice| slice.depth).max().unwrap_or(0)
+    }
+}
+
 impl Trace {
     /// Reads the trace in `json`.
     ///
@@ -115,6 +127,14 @@ impl Trace {
             bail!(
                 "the kernel has counted {said} slices, the trace has {}",
                 self.slices()
+            );
+        }
+        if let Some(said) = count(counts, "instants")?
+            && said != self.instants()
+        {
+            bail!(
+                "the kernel has counted {said} instants, the trace has {}",
+                self.instants()
             );
         }
         // A kernel without flows doesn't count them.
@@ -180,6 +200,9 @@ mod tests {
             error(&json),
             "the kernel has counted 2 flows, the trace has 3"
         );
+        json["otherData"] = json!({"slices": 16, "flows": 3, "instants": 1});
+        let told = error(&json);
+        assert_eq!(told, "the kernel has counted 1 instants, the trace has 0");
         json["otherData"] = json!({"slices": 16});
         assert_eq!(error(&json), "the trace has no otherData.flows");
         json["otherData"] = json!({});

@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::timeline::chart::{Chart, Paint};
 use crate::timeline::draw::draw;
 use crate::timeline::exported::exported;
+use crate::timeline::stays::STOPS;
 use crate::timeline::trace::{Slice, Trace};
 use crate::timeline::{lab, stop, walk};
 
@@ -74,7 +75,7 @@ fn judge(trace: &Trace) -> Result<()> {
         }
     }
     let stays = |cpu| {
-        let mut tracks = trace.group(stop::STOPS);
+        let mut tracks = trace.group(STOPS);
         let track = tracks.find(|track| track.cpu == cpu);
         track.map_or(0, |track| {
             track.slices.iter().filter(|slice| slice.depth == 0).count()
