@@ -32,9 +32,9 @@ DTB ?=
 TIMEOUT ?=
 ## for build: whose console it prints to before it has read the device tree: virt, rpi4, none
 EARLYCON ?= virt
-## for test-qemu, test-host, loom: only tests with this in their name; a host_FILE is a file
+## for test-qemu, test-host, loom: only tests with this in their name; host_FILE, loom_FILE: a file
 TEST ?=
-## for test-qemu: of tests that have cases, only this one
+## for test-qemu: of tests that have cases, only this one; for test-host, loom: only this function
 CASE ?=
 ## for test-qemu: how many runs go at a time, one of them on more than four CPUs
 J ?= 3

@@ -3,25 +3,29 @@
 
 use std::ffi::OsString;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use regex_lite::Regex;
 
 use crate::config::Config;
 use crate::counts::{Counts, seconds};
-use crate::report::{indented, print};
+use crate::events::Outcome;
+use crate::report::{Progress, indented, print, to_repeat};
 
 /// The checks that the shell's `selftest` makes.
 const CHECKS: usize = 8;
 
 /// Counts the cases of one test, and prints a line for each.
 pub struct Cases {
+    /// The rig's command, the first word of its arguments.
+    name: String,
     /// The arguments with which the rig was called.
     command: String,
     /// The name of the only case to run; all are run if it is empty.
     only: String,
     counts: Counts,
+    progress: Progress,
 }
 
 impl Cases {
@@ -31,9 +35,11 @@ impl Cases {
     pub fn new(name: &str, arguments: &[OsString], config: &Config) -> Cases {
         let words = arguments.iter().map(|word| format!(" {}", word.display()));
         Cases {
+            name: name.to_owned(),
             command: format!("{name}{}", words.collect::<String>()),
             only: config.case.clone(),
             counts: Counts::default(),
+            progress: Progress::new(0),
         }
     }
 
@@ -51,8 +57,11 @@ impl Cases {
             return;
         }
         let from = Instant::now();
+        self.progress.begin(&self.full(name));
         let outcome = run_fn();
-        self.tell(name, &about_fn(&seconds(from.elapsed())), &outcome, log);
+        let took = from.elapsed();
+        let line = about_fn(&seconds(took));
+        self.judge(name, &line, &outcome, log, Some(took));
     }
 
     /// Returns whether this case is to be run.
@@ -61,26 +70,74 @@ impl Cases {
         self.only.is_empty() || self.only == name
     }
 
-    /// Counts the case `name` and prints its line, `text`, as [`Cases::run`] does.
-    pub fn tell(&mut self, name: &str, text: &str, outcome: &Result<()>, log: &Path) {
-        let Err(why) = outcome else {
-            self.counts.passed += 1;
-            return print(&format!("ok              {text}\n"));
-        };
-        self.counts.failed += 1;
-        let printed = std::fs::read(log).unwrap_or_default();
-        print(&format!(
-            "FAIL            {text}  {why:#}\n{}    repeat: CASE={name} cargo rig {}\n",
-            indented(&String::from_utf8_lossy(&printed)),
-            self.command,
-        ));
+    /// Counts a case that can't be run alone, and prints its line, `text`, as [`Cases::run`]
+    /// does.
+    pub fn tell(&mut self, text: &str, outcome: &Result<()>, log: &Path) {
+        self.judge("", text, outcome, log, None);
     }
 
     /// Counts a case that can't run here, and prints its line, `text`, which says why.
     pub fn skip(&mut self, name: &str, text: &str) {
         if self.wants(name) {
-            self.counts.skipped += 1;
-            print(&format!("SKIP            {text}\n"));
+            let counts = Counts {
+                skipped: 1,
+                ..Counts::default()
+            };
+            self.counts += counts;
+            let outcome = Outcome {
+                name: self.full(name),
+                counts,
+                text: text.to_owned(),
+                ..Outcome::default()
+            };
+            let line = format!("SKIP            {text}\n");
+            self.progress.done(&line, outcome);
+        }
+    }
+
+    fn judge(
+        &mut self,
+        name: &str,
+        text: &str,
+        outcome: &Result<()>,
+        log: &Path,
+        took: Option<Duration>,
+    ) {
+        let mut told = Outcome {
+            name: self.full(if name.is_empty() { text } else { name }),
+            took,
+            log: log.display().to_string(),
+            ..Outcome::default()
+        };
+        let line = match outcome {
+            Ok(()) => {
+                told.counts.passed = 1;
+                format!("ok              {text}\n")
+            }
+            Err(why) => {
+                told.counts.failed = 1;
+                told.repeat = vec![self.repeat(name)];
+                let printed = std::fs::read(log).unwrap_or_default();
+                let printed = indented(&String::from_utf8_lossy(&printed));
+                let repeat = to_repeat(&told.repeat);
+                format!("FAIL            {text}  {why:#}\n{printed}{repeat}")
+            }
+        };
+        self.counts += told.counts;
+        self.progress.done(&line, told);
+    }
+
+    /// Returns the name of a case for readers of several tests.
+    fn full(&self, name: &str) -> String {
+        format!("{} {name}", self.name)
+    }
+
+    /// Returns the command that repeats the case `name`; all cases if it has none.
+    fn repeat(&self, name: &str) -> String {
+        let command = &self.command;
+        match name.is_empty() {
+            true => format!("cargo rig {command}"),
+            false => format!("CASE={name} cargo rig {command}"),
         }
     }
 
@@ -189,7 +246,8 @@ mod tests {
     #[test]
     fn a_case_that_fails_fails_them_all() {
         let mut cases = cases("");
-        assert_eq!(cases.command, "shipped Image");
+        assert_eq!(cases.repeat("this"), "CASE=this cargo rig shipped Image");
+        assert_eq!(cases.repeat(""), "cargo rig shipped Image");
         let nowhere = Path::new("/nowhere");
         cases.run("this", nowhere, |_| "this".into(), || Ok(()));
         assert_eq!((cases.counts.passed, cases.counts.failed), (1, 0));

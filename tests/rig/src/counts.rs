@@ -1,4 +1,4 @@
-//! Counts the results of tests, and formats times.
+//! Counts the results of tests, and formats counts and times.
 
 use std::fmt;
 use std::ops::AddAssign;
@@ -27,6 +27,22 @@ impl Counts {
                 .unwrap_or_default();
         }
         sum
+    }
+
+    /// Returns the counts that aren't 0, in words; empty if all are.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let all = [
+            (self.passed, "passed"),
+            (self.failed, "failed"),
+            (self.skipped, "skipped"),
+            (self.inapplicable, "not applicable"),
+        ];
+        let told = all.iter().filter(|(count, _)| *count != 0);
+        let told: Vec<String> = told
+            .map(|(count, word)| format!("{count} {word}"))
+            .collect();
+        told.join(", ")
     }
 
     /// Parses a line that [`Display`](fmt::Display) has printed.
@@ -102,6 +118,17 @@ pub fn seconds(time: Duration) -> String {
     format!("{}.{}s", tenths / 10, tenths % 10)
 }
 
+/// Formats a time as `1:23`, or `1:02:03`.
+#[must_use]
+pub fn clock(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (minutes, seconds) = (seconds / 60, seconds % 60);
+    match minutes / 60 {
+        0 => format!("{minutes}:{seconds:02}"),
+        hours => format!("{hours}:{:02}:{seconds:02}", minutes % 60),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +168,25 @@ mod tests {
             inapplicable: 4,
         };
         assert_eq!(Counts::in_log(log), sum);
+    }
+
+    #[test]
+    fn only_counts_that_there_are_are_told() {
+        assert_eq!(Counts::default().told(), "");
+        let counts = Counts {
+            passed: 12,
+            failed: 0,
+            skipped: 3,
+            inapplicable: 4,
+        };
+        assert_eq!(counts.told(), "12 passed, 3 skipped, 4 not applicable");
+    }
+
+    #[test]
+    fn a_clock_has_hours_if_there_are_any() {
+        assert_eq!(clock(Duration::from_millis(59_900)), "0:59");
+        assert_eq!(clock(Duration::from_secs(83)), "1:23");
+        assert_eq!(clock(Duration::from_secs(3723)), "1:02:03");
     }
 
     #[test]

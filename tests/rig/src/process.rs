@@ -1,7 +1,7 @@
 //! Programs that are started, have a limit, and are never left running.
 
 use std::io;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Mutex;
 use std::thread::{self, sleep};
@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{
-    Pid, Signal, kill_process, kill_process_group, set_parent_process_death_signal,
+    Pid, Signal, WaitOptions, kill_process, kill_process_group, set_parent_process_death_signal,
+    wait,
 };
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -89,6 +90,30 @@ impl Running {
             self.ended = self.child.try_wait()?;
         }
         Ok(self.ended)
+    }
+
+    /// Collects the status of each process that has ended and whose parent this program is, or has
+    /// become as a subreaper. Returns the status of this program if it has ended. No thread may
+    /// wait for another program meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// The system can't tell the status of a program.
+    pub fn ended_among_orphans(&mut self) -> Result<Option<ExitStatus>> {
+        while self.ended.is_none() {
+            let Some((process, status)) = wait(WaitOptions::NOHANG)? else {
+                break;
+            };
+            if process.as_raw_nonzero().get() == self.child.id().cast_signed() {
+                self.ended = Some(ExitStatus::from_raw(status.as_raw()));
+            }
+        }
+        Ok(self.ended)
+    }
+
+    /// Leaves the program to another part of this one, which ends it and collects its status.
+    pub fn forget(self) {
+        std::mem::forget(self);
     }
 
     /// Waits until the program ends, and returns its status; `None` if it still runs at
@@ -193,7 +218,6 @@ pub fn on_one_cpu(command: &mut Command) -> Result<&mut Command> {
 /// Returns the number that stands for `status` in a shell: 128 and more for a signal.
 #[must_use]
 pub fn code(status: ExitStatus) -> i32 {
-    use std::os::unix::process::ExitStatusExt;
     status
         .code()
         .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))

@@ -7,12 +7,15 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use anyhow::{Result, bail};
 
 use crate::cargo::name_of;
+use crate::counts::Counts;
+use crate::events::{FILE, Outcome};
 use crate::process::{Running, code, in_parallel, on_one_cpu, output_of};
-use crate::report::Progress;
+use crate::report::{Progress, repeat, to_repeat};
 use crate::stages::done;
 
 /// The programs that take seconds, the longest first.
@@ -41,6 +44,76 @@ pub fn is_long(name: &str) -> bool {
     LONG.contains(&name)
 }
 
+/// Which tests of the programs are run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Choice {
+    #[default]
+    All,
+    /// Those whose names contain the text.
+    Part(String),
+    /// The one of this name.
+    Name(String),
+}
+
+impl Choice {
+    /// Returns the arguments of a program for it.
+    fn arguments(&self) -> Vec<&str> {
+        match self {
+            Choice::All => vec![],
+            Choice::Part(text) => vec![text],
+            Choice::Name(name) => vec!["--exact", name],
+        }
+    }
+}
+
+/// How the programs are run by hand.
+pub struct ByHand {
+    /// The target of the Makefile that runs them.
+    pub target: &'static str,
+    /// The stage that runs them.
+    pub stage: &'static str,
+    /// Variables that the command needs beside the names.
+    pub variables: Vec<(&'static str, String)>,
+}
+
+impl ByHand {
+    /// Returns the commands that repeat the tests `failed` of the program `name`; the whole
+    /// program if there are none, because it has died.
+    fn repeat(&self, name: &str, failed: &[&str]) -> Vec<String> {
+        let is_file = ["host_", "loom_"].iter().any(|kind| name.starts_with(kind));
+        let command = |first: &[(&str, &str)]| {
+            let more = self.variables.iter();
+            let more = more.map(|(name, value)| (*name, value.as_str()));
+            repeat(
+                self.target,
+                &first.iter().copied().chain(more).collect::<Vec<_>>(),
+            )
+        };
+        match (is_file, failed) {
+            (true, []) => vec![command(&[("TEST", name)])],
+            (false, []) => vec![format!("cargo rig stage {}", self.stage)],
+            (true, failed) => {
+                let one = |test: &&str| command(&[("TEST", name), ("CASE", test)]);
+                failed.iter().map(one).collect()
+            }
+            (false, failed) => {
+                let one = |test: &&str| command(&[("CASE", test)]);
+                failed.iter().map(one).collect()
+            }
+        }
+    }
+}
+
+/// Returns the names of the tests that have failed, as a program of tests lists them at the end
+/// of its `output`.
+fn failed_tests(output: &str) -> Vec<&str> {
+    let Some((_, list)) = output.rsplit_once("\nfailures:\n") else {
+        return Vec::new();
+    };
+    let names = list.lines().map_while(|line| line.strip_prefix("    "));
+    names.collect()
+}
+
 /// A program of tests.
 pub struct Program {
     /// The file, from the root.
@@ -52,19 +125,17 @@ pub struct Program {
 }
 
 impl Program {
-    /// Returns the command that runs its tests whose names contain `function`: all if that is
-    /// empty.
-    fn command(&self, function: &str) -> Command {
+    /// Returns the command that runs the tests of `choice`.
+    fn command(&self, choice: &Choice) -> Command {
         let mut command = Command::new(&self.path);
         command.current_dir(self.directory);
         command.envs(self.environment.iter().cloned());
-        // A test may call cargo, which is to build as it built the test.
-        for flags in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"] {
-            command.env_remove(flags);
+        // A test may call cargo, which is to build as it built the test. It may call the rig too,
+        // which is to tell its events to the test, if at all.
+        for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", FILE] {
+            command.env_remove(variable);
         }
-        if !function.is_empty() {
-            command.arg(function);
-        }
+        command.args(choice.arguments());
         command
     }
 
@@ -75,14 +146,15 @@ impl Program {
         place.unwrap_or(LONG.len())
     }
 
-    /// Runs its tests whose names contain `function`, prints all of their output at once, and
-    /// returns the status.
-    fn run(&self, function: &str, progress: &Progress) -> Result<i32> {
-        let name = self.path.file_name().unwrap_or_default().display();
-        let run = progress.begin(name_of(&self.path));
+    /// Runs the tests of `choice`, prints all of their output at once, and returns the status.
+    fn run(&self, choice: &Choice, by_hand: &ByHand, progress: &Progress) -> Result<i32> {
+        let file = self.path.file_name().unwrap_or_default().display();
+        let name = name_of(&self.path);
+        progress.begin(name);
+        let from = Instant::now();
         let (mut reader, writer) = std::io::pipe()?;
-        let mut tests = self.command(function);
-        if ON_ONE_CPU.contains(&name_of(&self.path)) {
+        let mut tests = self.command(choice);
+        if ON_ONE_CPU.contains(&name) {
             on_one_cpu(&mut tests)?;
         }
         tests
@@ -96,46 +168,58 @@ impl Program {
         std::io::Read::read_to_end(&mut reader, &mut output)?;
         let status = code(running.wait()?);
         let output = String::from_utf8_lossy(&output);
-        progress.done(
-            run,
-            &format!("{name}:\n{}\n", output.trim_end_matches('\n')),
-        );
+        let mut outcome = Outcome {
+            name: name.to_owned(),
+            counts: Counts::in_log(&output),
+            took: Some(from.elapsed()),
+            ..Outcome::default()
+        };
+        let mut text = format!("{file}:\n{}\n", output.trim_end_matches('\n'));
+        if status != 0 {
+            // A program that has died has counted nothing.
+            outcome.counts.failed = outcome.counts.failed.max(1);
+            outcome.repeat = by_hand.repeat(name, &failed_tests(&output));
+            text += &to_repeat(&outcome.repeat);
+        }
+        progress.done(&text, outcome);
         Ok(status)
     }
 }
 
-/// Runs those of `programs` that have a test whose name contains `function`, two at a time.
+/// Runs those of `programs` that have a test of `choice`, two at a time.
 ///
 /// # Errors
 ///
 /// No program has such a test, a test fails, or a program can't be run.
-pub fn run_all(programs: Vec<Program>, function: &str) -> Result<()> {
+pub fn run_all(programs: Vec<Program>, choice: &Choice, by_hand: &ByHand) -> Result<()> {
     let list = |program: &Program| {
-        let output = output_of(program.command(function).arg("--list"))?;
+        let output = output_of(program.command(choice).arg("--list"))?;
         Ok(String::from_utf8_lossy(&output).into_owned())
     };
-    let mut programs = with_tests(function, programs, list)?;
+    let mut programs = with_tests(choice, programs, list)?;
     programs.sort_by_key(Program::place);
     let progress = Progress::new(programs.len());
-    let run = |program: Program| program.run(function, &progress);
+    let run = |program: Program| program.run(choice, by_hand, &progress);
     let statuses = in_parallel(2, programs, run)?;
     done(statuses.into_iter().max().unwrap_or(0))
 }
 
-/// Returns the `runs` that have a test: all if `test`, the variable `TEST`, is empty.
-/// `list_fn` returns what a run prints when it is told to list its tests.
+/// Returns the `runs` that have a test of `choice`. `list_fn` returns what a run prints when it is
+/// told to list those tests.
 ///
 /// # Errors
 ///
-/// No run has a test that `test` matches; an error of `list_fn`.
+/// No run has such a test; an error of `list_fn`.
 fn with_tests<R>(
-    test: &str,
+    choice: &Choice,
     runs: Vec<R>,
     list_fn: impl Fn(&R) -> Result<String>,
 ) -> Result<Vec<R>> {
-    if test.is_empty() {
-        return Ok(runs);
-    }
+    let (variable, test) = match choice {
+        Choice::All => return Ok(runs),
+        Choice::Part(text) => ("TEST", text),
+        Choice::Name(name) => ("CASE", name),
+    };
     let mut chosen = Vec::new();
     for run in runs {
         if list_fn(&run)?.lines().any(|line| line.ends_with(": test")) {
@@ -143,7 +227,7 @@ fn with_tests<R>(
         }
     }
     if chosen.is_empty() {
-        bail!("no test matches TEST={test}");
+        bail!("no test matches {variable}={test}");
     }
     Ok(chosen)
 }
@@ -178,16 +262,60 @@ mod tests {
             let one = "gic::a_gic: test\n\n1 test, 0 benchmarks\n";
             Ok(if *run == "full" { one } else { empty }.to_owned())
         };
-        let refused = with_tests("nonsense", vec!["empty", "empty"], list);
+        let part = Choice::Part("nonsense".into());
+        let refused = with_tests(&part, vec!["empty", "empty"], list);
         let refused = refused.expect_err("no test").to_string();
         assert_eq!(refused, "no test matches TEST=nonsense");
+        let name = Choice::Name("a::b".into());
+        let refused = with_tests(&name, vec!["empty"], list);
+        let refused = refused.expect_err("no test").to_string();
+        assert_eq!(refused, "no test matches CASE=a::b");
         let runs = vec!["empty", "full"];
-        assert_eq!(
-            with_tests("gic", runs.clone(), list).expect("a test"),
-            ["full"]
-        );
+        let part = Choice::Part("gic".into());
+        let chosen = with_tests(&part, runs.clone(), list);
+        assert_eq!(chosen.expect("a test"), ["full"]);
         // Without a selection nothing is listed.
         let list = |_: &&str| bail!("listed");
-        assert_eq!(with_tests("", runs.clone(), list).expect("all"), runs);
+        let all = with_tests(&Choice::All, runs.clone(), list);
+        assert_eq!(all.expect("all"), runs);
+    }
+
+    #[test]
+    fn tests_that_have_failed_are_those_of_the_last_list() {
+        let output = "running 3 tests\ntest a ... ok\ntest b::c ... FAILED\n\nfailures:\n\n\
+                      ---- b::c stdout ----\nfailures:\n    not this\n\n\nfailures:\n    b::c\n\
+                      \x20   d\n\ntest result: FAILED. 1 passed; 2 failed; 0 ignored\n";
+        assert_eq!(failed_tests(output), ["b::c", "d"]);
+        assert_eq!(failed_tests("running 1 test\n"), [""; 0]);
+    }
+
+    #[test]
+    fn what_repeats_a_test_names_it_and_its_file() {
+        let host = ByHand {
+            target: "test-host",
+            stage: "host-tests",
+            variables: Vec::new(),
+        };
+        assert_eq!(
+            host.repeat("host_dt", &["a::b", "c"]),
+            [
+                "make test-host TEST=host_dt CASE=a::b",
+                "make test-host TEST=host_dt CASE=c"
+            ]
+        );
+        assert_eq!(host.repeat("host_dt", &[]), ["make test-host TEST=host_dt"]);
+        let unit = host.repeat("stillpoint_rig", &["ktap::tests::a"]);
+        assert_eq!(unit, ["make test-host CASE=ktap::tests::a"]);
+        let died = host.repeat("stillpoint_rig", &[]);
+        assert_eq!(died, ["cargo rig stage host-tests"]);
+        let loom = ByHand {
+            target: "loom",
+            stage: "loom",
+            variables: vec![("LOOM_MAX_PREEMPTIONS", "4".into())],
+        };
+        assert_eq!(
+            loom.repeat("loom_stop", &["a"]),
+            ["make loom TEST=loom_stop CASE=a LOOM_MAX_PREEMPTIONS=4"]
+        );
     }
 }

@@ -1,103 +1,81 @@
 //! The output about runs: a line for each, the progress, and the command that repeats a run that
 //! failed.
 
-use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{Write, stdout};
 use std::sync::Mutex;
 
 use crate::counts::Counts;
+use crate::events::{Event, Outcome, Teller};
+use crate::screen::Screen;
+use crate::view::View;
 
-/// Shows the progress and the current runs, on a terminal only, so that logs don't contain them.
-pub struct Progress {
-    all: usize,
-    live: bool,
-    state: Mutex<State>,
-}
+/// Prints what runs have to say, and tells how far they are: the driver of the stage, if there
+/// is one, or else a person, by a live line.
+pub struct Progress(Mutex<State>);
 
-#[derive(Default)]
 struct State {
-    done: usize,
-    next: usize,
-    running: BTreeMap<usize, String>,
+    view: View,
+    screen: Screen,
+    teller: Teller,
 }
-
-/// A run that [`Progress`] shows. [`Progress::done`] removes it.
-#[must_use]
-pub struct Run(usize);
 
 impl Progress {
     /// Returns the progress of `all` runs.
     #[must_use]
     pub fn new(all: usize) -> Progress {
-        Progress {
-            all,
-            live: stderr().is_terminal(),
-            state: Mutex::default(),
+        let mut state = State {
+            view: View::default(),
+            screen: Screen::of_this_process(),
+            teller: Teller::of_this_process(),
+        };
+        if all != 0 {
+            state.take(&Event::Planned(u64::try_from(all).unwrap_or(u64::MAX)));
         }
+        Progress(Mutex::new(state))
     }
 
-    /// Shows that a run begins.
+    /// Tells that the run `name` begins.
     ///
     /// # Panics
     ///
     /// Another thread has panicked while it told something.
-    pub fn begin(&self, name: &str) -> Run {
-        let mut state = self.state.lock().expect("no thread panics while it tells");
-        let run = state.next;
-        state.next += 1;
-        state.running.insert(run, name.to_owned());
-        self.show(&state);
-        Run(run)
+    pub fn begin(&self, name: &str) {
+        let mut state = self.0.lock().expect("no thread panics while it tells");
+        state.take(&Event::Begun(name.to_owned()));
+        state.show();
     }
 
-    /// Shows that a run has ended, and prints `text`, which has whole lines, in one write.
+    /// Tells that a run has ended, or that it wasn't run at all, and prints `text`, which has
+    /// whole lines, in one write. The `text` of an outcome that has failed may be empty: it is
+    /// the one that is printed then.
     ///
     /// # Panics
     ///
     /// Another thread has panicked while it told something.
-    pub fn done(&self, run: Run, text: &str) {
-        let mut state = self.state.lock().expect("no thread panics while it tells");
-        state.running.remove(&run.0);
-        state.done += 1;
-        self.clear();
-        print(text);
-        self.show(&state);
-    }
-
-    /// Counts a result without a run, and prints `text`.
-    pub fn told(&self, text: &str) {
-        let run = self.begin("");
-        self.done(run, text);
-    }
-
-    fn show(&self, state: &State) {
-        if !self.live || state.running.is_empty() {
-            return;
+    pub fn done(&self, text: &str, mut outcome: Outcome) {
+        let mut state = self.0.lock().expect("no thread panics while it tells");
+        if outcome.has_failed() && outcome.text.is_empty() {
+            text.clone_into(&mut outcome.text);
         }
-        let running: Vec<&str> = state.running.values().map(String::as_str).collect();
-        let mut line = format!("[{}/{}] {}", state.done, self.all, running.join(", "));
-        line.truncate(line.floor_char_boundary_at(78));
-        let _no_terminal = write!(stderr(), "\r\x1b[K{line}");
-    }
-
-    fn clear(&self) {
-        if self.live {
-            let _no_terminal = write!(stderr(), "\r\x1b[K");
-        }
+        state.take(&Event::Ended(Box::new(outcome)));
+        state.screen.print(text);
+        state.show();
     }
 }
 
-/// Adds a function that finds the last place, up to a byte, at which a text may be cut.
-trait Boundary {
-    fn floor_char_boundary_at(&self, most: usize) -> usize;
-}
+impl State {
+    fn take(&mut self, event: &Event) {
+        self.teller.tell(event);
+        self.view.take(event);
+    }
 
-impl Boundary for String {
-    fn floor_char_boundary_at(&self, most: usize) -> usize {
-        (0..=most.min(self.len()))
-            .rev()
-            .find(|at| self.is_char_boundary(*at))
-            .unwrap_or(0)
+    /// Shows the live line, while there is a run and no driver.
+    fn show(&mut self) {
+        let now = self.view.now();
+        if !now.is_empty() && !self.teller.is_heard() {
+            let line = format!("{}  {now}", self.view.progress(0));
+            self.screen.show(&line);
+        }
     }
 }
 
@@ -113,13 +91,26 @@ pub fn print(text: &str) {
     let _reader_is_gone = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// Prints why a test is left out, and counts one skipped test.
-pub fn skipped(why: &str) {
+/// Prints why the test `name` is left out, and counts one skipped test.
+pub fn skipped(name: &str, why: &str) {
     let counts = Counts {
         skipped: 1,
         ..Counts::default()
     };
-    print(&format!("{why}\n{counts}\n"));
+    let outcome = Outcome {
+        name: name.to_owned(),
+        counts,
+        text: why.to_owned(),
+        ..Outcome::default()
+    };
+    Progress::new(1).done(&format!("SKIP: {why}\n{counts}\n"), outcome);
+}
+
+/// Returns the lines that tell how to repeat what has failed.
+#[must_use]
+pub fn to_repeat(commands: &[String]) -> String {
+    let line = |command| format!("    repeat: {command}\n");
+    commands.iter().map(line).collect()
 }
 
 /// Returns `text` with four blanks before each line.
@@ -138,7 +129,7 @@ pub fn indented(text: &str) -> String {
 /// empty.
 #[must_use]
 pub fn repeat(target: &str, variables: &[(&str, &str)]) -> String {
-    let mut command = format!("repeat: make {target}");
+    let mut command = format!("make {target}");
     for (name, value) in variables {
         if value.is_empty() {
             continue;
@@ -167,7 +158,7 @@ mod tests {
         ];
         assert_eq!(
             repeat("test-qemu", &variables),
-            "repeat: make test-qemu TEST=qemu_fault CASE=read@0 APPEND='it'\\''s 1'"
+            "make test-qemu TEST=qemu_fault CASE=read@0 APPEND='it'\\''s 1'"
         );
     }
 

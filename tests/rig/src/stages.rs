@@ -1,18 +1,11 @@
-//! Runs the stages of the check and of the nightly run. Each stage runs in a process of its
-//! own and prints into a log. Its time and its outcome are printed on a line.
+//! A stage of the check or of the nightly run: its name, and what it runs. A
+//! [driver](crate::driver) runs it in a process of its own.
 
-use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, IsTerminal, Write, pipe, stderr};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::ffi::{OsStr, OsString};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::config::Config;
-use crate::counts::seconds;
-use crate::process::{Running, code, this_program};
-use crate::report::print;
 
 /// The status of a stage that can't run here; its last line says why.
 pub const SKIP: i32 = 77;
@@ -20,8 +13,7 @@ pub const SKIP: i32 = 77;
 /// A part of a check.
 pub struct Stage {
     pub name: &'static str,
-    /// Whether its output is shown at once, because the stage takes long or installs
-    /// something.
+    /// Whether its output is shown at once, because the stage installs something.
     pub at_once: bool,
     pub run: fn(&Config) -> Result<()>,
 }
@@ -67,6 +59,18 @@ pub fn find<'a>(all: &'a [Stage], name: &OsStr) -> Result<&'a Stage> {
     }
 }
 
+/// Returns the stages of `all` that `names` names; all if it names none.
+///
+/// # Errors
+///
+/// There is no stage of such a name, as [`find`] says.
+pub fn chosen<'a>(all: &'a [Stage], names: &[OsString]) -> Result<Vec<&'a Stage>> {
+    match names.is_empty() {
+        true => Ok(all.iter().collect()),
+        false => names.iter().map(|name| find(all, name)).collect(),
+    }
+}
+
 /// The exit status of a failed stage that has already printed the reason.
 #[derive(Debug)]
 pub struct Failed(pub i32);
@@ -105,133 +109,6 @@ pub fn run_here(stage: &Stage, config: &Config) -> Result<i32> {
             None => Err(error),
         },
     }
-}
-
-/// How a stage ended.
-pub struct Ended {
-    pub status: i32,
-    pub log: String,
-    pub took: Duration,
-}
-
-/// Runs stages, each as a command of this program.
-pub struct Driver<'a> {
-    /// The rig's command that takes the name of a stage as its argument.
-    pub command: &'a [&'a str],
-    pub config: Config,
-    /// The directory of the logs, a file for each stage.
-    pub logs: PathBuf,
-}
-
-impl Driver<'_> {
-    /// Runs `stage`, prints its line, and returns how it ended. `judge` returns the verdict,
-    /// which is printed before the time. It may also change the status and add to the log.
-    ///
-    /// # Errors
-    ///
-    /// The stage can't be started, or its log can't be written.
-    pub fn run(
-        &self,
-        stage: &Stage,
-        judge: impl FnOnce(&mut Ended) -> &'static str,
-    ) -> Result<Ended> {
-        let at_once = stage.at_once || self.config.verbose == "1";
-        if at_once {
-            print(&format!("{}:\n", stage.name));
-        } else {
-            print(&format!("{:<16}", stage.name));
-        }
-        let log = self.logs.join(stage.name).with_extension("log");
-        let mut ended = self.run_to_log(stage, &log, at_once)?;
-        let before = ended.log.len();
-        let word = judge(&mut ended);
-        let added = &ended.log[before..];
-        File::options()
-            .append(true)
-            .open(&log)?
-            .write_all(added.as_bytes())?;
-        if at_once {
-            print(&format!("{added}{:<16}", stage.name));
-        }
-        print(&format!("{word:<4} {:>8}", seconds(ended.took)));
-        if word == "SKIP" {
-            let why = ended.log.lines().last().unwrap_or_default();
-            print(&format!("  {why}"));
-        }
-        print("\n");
-        if word == "FAIL" {
-            if !at_once {
-                print(&ended.log);
-            }
-            print(&format!(
-                "repeat: cargo rig {} {}\n",
-                self.command.join(" "),
-                stage.name
-            ));
-        }
-        Ok(ended)
-    }
-
-    fn run_to_log(&self, stage: &Stage, log: &Path, at_once: bool) -> Result<Ended> {
-        let from = Instant::now();
-        let mut file = File::create(log).with_context(|| log.display().to_string())?;
-        let mut command = this_program();
-        self.config.export(&mut command);
-        command.args(self.command).arg(stage.name);
-        let (reader, writer) = pipe()?;
-        command.stdout(writer.try_clone()?).stderr(writer);
-        // In the foreground, because an installation may ask for a password.
-        let mut running = Running::start_in_front(&mut command)?;
-        // Closes the rig's copy of the pipe's writing end, or reading would never end.
-        drop(command);
-        let live = !at_once && stderr().is_terminal();
-        let mut text = Vec::new();
-        let mut reader = BufReader::new(reader);
-        loop {
-            let before = text.len();
-            if reader.read_until(b'\n', &mut text)? == 0 {
-                break;
-            }
-            let line = &text[before..];
-            file.write_all(line)?;
-            if at_once {
-                print(&String::from_utf8_lossy(line));
-            } else if live {
-                show(stage.name, &String::from_utf8_lossy(line));
-            }
-        }
-        if live {
-            show(stage.name, "");
-        }
-        Ok(Ended {
-            status: code(running.wait()?),
-            log: String::from_utf8_lossy(&text).into_owned(),
-            took: from.elapsed(),
-        })
-    }
-}
-
-/// Shows the last line of a stage on a terminal.
-fn show(name: &str, line: &str) {
-    let line: String = line.trim_end().chars().take(60).collect();
-    let _no_terminal = write!(stderr(), "\r\x1b[K{name:<16}{line}");
-}
-
-/// Empties the directory `name` in the target directory, for logs, and returns its path.
-///
-/// # Errors
-///
-/// The directory can't be made, or a file in it can't be removed.
-pub fn fresh_logs(name: &str) -> Result<PathBuf> {
-    let logs = Path::new("target").join(name);
-    fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
-    for entry in fs::read_dir(&logs)? {
-        let path = entry?.path();
-        if path.is_file() {
-            fs::remove_file(&path).with_context(|| path.display().to_string())?;
-        }
-    }
-    Ok(logs)
 }
 
 #[cfg(test)]

@@ -199,7 +199,7 @@ fn measure(
             bench.name
         };
         let repeat = repeat(target, &[("SMP", size), ("ICOUNT", only)]);
-        print(&format!("{repeat}\n"));
+        print(&format!("repeat: {repeat}\n"));
     }
     ended.with_context(|| format!("SMP={size} by {}", clock.name))?;
     let is_figure = |line: &&str| line.starts_with("BENCH,") || line.starts_with("TRAPS,");

@@ -1,13 +1,16 @@
-//! `check`: runs the stages in order, up to the first that fails, and prints their times. CI
-//! runs this.
+//! `check [STAGE...]`: runs the stages in order, up to the first that fails: all, or those that
+//! are named. CI runs this.
 //!
-//! A stage prints into target/check/STAGE.log, which is shown if the stage fails. With V=1,
-//! and for stages that take long or install something, the output is shown at once. The last
-//! line is `N passed, N failed, N skipped`, summed over all tests; the file
-//! target/check/summary has it too. A stage that fails without a failing test counts as one
-//! failure. "Not applicable" (a test that makes no sense on this machine) is counted apart
-//! from "skipped" (a test that should have run). With REQUIRE_ALL=1 a skipped test is a
-//! failure.
+//! A [driver](crate::driver) shows how far a stage is, and a failure at once. A stage prints
+//! into target/check/STAGE.log; a stage that fails without a failing test has it shown. With
+//! V=1, and for the stage that installs something, the output is shown at once. At the end come
+//! the slowest stages and tests, and what has failed with the command that repeats it.
+//!
+//! The last line is `N passed, N failed, N skipped`, summed over all tests; the file
+//! target/check/summary has it too. A stage that fails without a failing test, or is
+//! interrupted, counts as one failure. "Not applicable" (a test that makes no sense on this
+//! machine) is counted apart from "skipped" (a test that should have run). With REQUIRE_ALL=1 a
+//! skipped test is a failure.
 
 use std::ffi::OsString;
 use std::fs;
@@ -17,45 +20,53 @@ use anyhow::Result;
 use crate::commands::stage::STAGES;
 use crate::config::Config;
 use crate::counts::Counts;
-use crate::report::print;
-use crate::stages::{Driver, Ended, fresh_logs};
+use crate::driver::{Driver, Ended, Kind, clear};
+use crate::stages::{Stage, chosen};
 
-pub fn run(config: &Config, _arguments: &[OsString]) -> Result<i32> {
-    let logs = fresh_logs("check")?;
-    let summary = logs.join("summary");
-    let driver = Driver {
+pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
+    let stages: Vec<&Stage> = chosen(STAGES, arguments)?;
+    let kind = Kind {
+        name: "check",
         command: &["stage"],
-        config: of_no_machine(config),
-        logs,
+        typed: "cargo rig stage",
     };
+    let mut driver = Driver::new(kind, of_no_machine(config), stages.len())?;
+    clear(driver.logs())?;
+    let summary = driver.logs().join("summary");
     let mut sum = Counts::default();
     let mut status = 0;
-    for stage in STAGES {
-        let ended = driver.run(stage, |ended| judge(ended, config.require_all == "1"))?;
+    for stage in stages {
+        let require_all = config.require_all == "1";
+        let ended = driver.run(stage, |ended| judge(stage.name, ended, require_all))?;
         let mut counts = Counts::in_log(&ended.log);
         status = ended.status;
         if status != 0 && counts.failed == 0 {
             counts.failed = 1;
         }
         sum += counts;
+        if ended.is_interrupted {
+            break;
+        }
         if status != 0 {
+            status = 1;
             break;
         }
     }
-    let logs = driver.logs.display();
+    let mut last = String::new();
     if sum.inapplicable != 0 {
-        print(&format!(
-            "not applicable here, each with its reason in {logs}: {}\n",
+        last = format!(
+            "not applicable here, each with its reason in {}: {}\n",
+            driver.logs().display(),
             sum.inapplicable
-        ));
+        );
     }
-    let last = format!(
+    let counts = format!(
         "{} passed, {} failed, {} skipped\n",
         sum.passed, sum.failed, sum.skipped
     );
-    fs::write(summary, &last)?;
-    print(&last);
-    Ok(i32::from(status != 0))
+    fs::write(summary, &counts)?;
+    driver.finish(&(last + &counts));
+    Ok(status)
 }
 
 /// Returns the variables of `config` that describe neither a machine nor a selection, so that
@@ -70,13 +81,17 @@ fn of_no_machine(config: &Config) -> Config {
     }
 }
 
-/// Returns the verdict on a stage.
-fn judge(ended: &mut Ended, require_all: bool) -> &'static str {
+/// Returns the verdict on the stage `name`.
+fn judge(name: &str, ended: &mut Ended, require_all: bool) -> &'static str {
     if require_all && Counts::in_log(&ended.log).skipped != 0 {
         ended
             .log
             .push_str("skipped, and REQUIRE_ALL=1 says that nothing may be\n");
-        ended.status = 1;
+        if ended.status == 0 {
+            // The stage alone would pass again.
+            ended.repeat = format!("REQUIRE_ALL=1 cargo rig check {name}");
+            ended.status = 1;
+        }
     }
     if ended.status == 0 { "ok" } else { "FAIL" }
 }
@@ -93,14 +108,17 @@ mod tests {
             status,
             log: log.to_owned(),
             took: Duration::ZERO,
+            repeat: "cargo rig stage loom".to_owned(),
+            is_interrupted: false,
         };
         let skips = "1 passed, 0 failed, 1 skipped, 0 not applicable\n";
-        assert_eq!(judge(&mut stage(0, skips), false), "ok");
-        assert_eq!(judge(&mut stage(1, ""), false), "FAIL");
+        assert_eq!(judge("loom", &mut stage(0, skips), false), "ok");
+        assert_eq!(judge("loom", &mut stage(1, ""), false), "FAIL");
         let mut refused = stage(0, skips);
-        assert_eq!(judge(&mut refused, true), "FAIL");
+        assert_eq!(judge("loom", &mut refused, true), "FAIL");
         assert_eq!(refused.status, 1);
+        assert_eq!(refused.repeat, "REQUIRE_ALL=1 cargo rig check loom");
         let none = "1 passed, 0 failed, 0 skipped, 3 not applicable\n";
-        assert_eq!(judge(&mut stage(0, none), true), "ok");
+        assert_eq!(judge("loom", &mut stage(0, none), true), "ok");
     }
 }

@@ -12,14 +12,14 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::cases::find_lines;
 use crate::config::Config;
-use crate::counts::Counts;
 use crate::elf::Elf;
+use crate::events::Outcome;
 use crate::gdb::stopped_cpu;
 use crate::image;
 use crate::machine::Machine;
 use crate::paths::log_dir;
 use crate::qemu;
-use crate::report::{indented, print};
+use crate::report::{Progress, indented, print, to_repeat};
 use crate::session::End;
 use crate::whereabouts::image_base;
 
@@ -43,21 +43,34 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
     };
     let elf = Path::new(elf);
     let log = log_dir()?.join("held.log");
-    let mut counts = Counts::default();
-    let outcome = hold(config, elf, &log);
-    match &outcome {
-        Ok(()) => counts.passed = RESULTS,
+    let progress = Progress::new(1);
+    let from = Instant::now();
+    progress.begin("held");
+    let held = hold(config, elf, &log);
+    let mut outcome = Outcome {
+        name: "held".to_owned(),
+        took: Some(from.elapsed()),
+        log: log.display().to_string(),
+        ..Outcome::default()
+    };
+    let mut text = String::new();
+    match &held {
+        Ok(()) => outcome.counts.passed = RESULTS,
         Err(why) => {
+            outcome.counts.failed = 1;
+            outcome.repeat = vec![format!("cargo rig held {}", elf.display())];
             let printed = std::fs::read(&log).unwrap_or_default();
-            let printed = String::from_utf8_lossy(&printed);
-            print(&format!("{}held: FAIL {why:#}\n", indented(&printed)));
-            let elf = elf.display();
-            print(&format!("    repeat: cargo rig held {elf}\n"));
-            counts.failed = 1;
+            let printed = indented(&String::from_utf8_lossy(&printed));
+            text = format!(
+                "{printed}held: FAIL {why:#}\n{}",
+                to_repeat(&outcome.repeat)
+            );
         }
     }
+    let counts = outcome.counts;
+    progress.done(&text, outcome);
     print(&format!("{counts}\n"));
-    Ok(i32::from(outcome.is_err()))
+    Ok(i32::from(held.is_err()))
 }
 
 fn hold(config: &Config, elf: &Path, log: &Path) -> Result<()> {

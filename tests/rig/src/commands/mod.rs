@@ -56,7 +56,7 @@ pub const ALL: &[Command] = &[
     command("bad-boot", "ELF IMAGE MUTE_ELF MUTE_IMAGE", bad_boot::run),
     command("bench", "[KERNEL]", bench::run),
     command("boot", "[--OPTION VALUE]... ELF [ARGUMENT]...", boot::run).anywhere(),
-    command("check", "", check::run),
+    command("check", "[STAGE...]", check::run),
     command("dtb", "FILE.dts...", dtb::run),
     command("held", "ELF", held::run),
     command("image", "ELF IMAGE", image::run),

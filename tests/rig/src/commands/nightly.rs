@@ -2,7 +2,7 @@
 //! toolchain: those named, or else all.
 //!
 //! A stage runs even if an earlier stage has failed. Each stage prints into
-//! target/nightly/STAGE.log, which is shown if the stage fails.
+//! target/nightly/STAGE.log. What is shown meanwhile is as in the check.
 //!
 //! The last line is `N passed, N failed, N skipped`, in stages. A stage is skipped, and the
 //! reason printed, if a tool that it needs can't be had. With REQUIRE_ALL=1 that is a
@@ -10,20 +10,20 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
 use crate::cargo::cargo;
-use crate::commands::stage::{self, build, qemu, setup};
+use crate::commands::stage::{build, hosted, qemu, setup};
 use crate::commands::{matrix, mutants, mutants_verdicts, tfa, timeline, uboot, xen};
 use crate::config::{Config, or};
 use crate::counts::Counts;
+use crate::driver::{Driver, Ended, Kind};
 use crate::paths::kernel_image;
 use crate::process::{output_of, status, succeed};
 use crate::report::print;
-use crate::stages::{Driver, Ended, Failed, SKIP, Stage, done, find, run_here};
+use crate::stages::{Failed, SKIP, Stage, chosen, done, find, run_here};
 use crate::tools::compile_dts;
 
 /// The stages, in the order in which they run.
@@ -61,20 +61,16 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
     {
         return run_here(find(STAGES, name)?, config);
     }
-    let stages = arguments.iter().map(|name| find(STAGES, name));
-    let mut stages = stages.collect::<Result<Vec<&Stage>>>()?;
-    if stages.is_empty() {
-        stages = STAGES.iter().collect();
-    }
-    let logs = Path::new("target/nightly").to_owned();
-    fs::create_dir_all(&logs).context("target/nightly")?;
+    let stages = chosen(STAGES, arguments)?;
     setup()?;
-    let driver = Driver {
+    let kind = Kind {
+        name: "nightly",
         command: &["nightly", HERE],
-        config: of_no_machine(config),
-        logs,
+        typed: "cargo rig nightly",
     };
+    let mut driver = Driver::new(kind, of_no_machine(config), stages.len())?;
     let mut sum = Counts::default();
+    let mut interrupted = None;
     for stage in stages {
         let ended = driver.run(stage, judge)?;
         match ended.status {
@@ -89,11 +85,18 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
         {
             print(&format!("    {added}\n"));
         }
+        if ended.is_interrupted {
+            interrupted = Some(ended.status);
+            break;
+        }
     }
-    print(&format!(
+    driver.finish(&format!(
         "{} passed, {} failed, {} skipped\n",
         sum.passed, sum.failed, sum.skipped
     ));
+    if let Some(status) = interrupted {
+        return Ok(status);
+    }
     if config.require_all == "1" && sum.skipped != 0 {
         print("REQUIRE_ALL=1 says that nothing may be skipped\n");
         return Ok(1);
@@ -277,7 +280,7 @@ fn trees() -> Result<()> {
 }
 
 fn loom(config: &Config) -> Result<()> {
-    stage::loom(&Config {
+    hosted::loom(&Config {
         loom_max_preemptions: "4".into(),
         ..config.clone()
     })

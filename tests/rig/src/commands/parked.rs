@@ -48,7 +48,7 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
     let mut machine = Machine::boot(&vm, &log, false)?;
     // All cases run on the same machine, in order, so `CASE` selects none.
     let mut cases = Cases::new("parked", arguments, &Config::default());
-    let mut check = |what: &str, outcome: Result<()>| cases.tell("", what, &outcome, &log);
+    let mut check = |what: &str, outcome: Result<()>| cases.tell(what, &outcome, &log);
 
     check("CPUs 1 to 3 are disabled", disabled(&mut machine));
     let ran = ran_while_watched(&mut machine)?;

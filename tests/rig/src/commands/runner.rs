@@ -318,7 +318,11 @@ fn size_of(sizes: Option<&str>) -> String {
 }
 
 /// Returns the path of a kernel's log, the console's output.
-fn log_of(name: &str, config: &Config) -> Result<PathBuf> {
+///
+/// # Errors
+///
+/// Its directory can't be made, or `SMP` isn't a number.
+pub fn log_of(name: &str, config: &Config) -> Result<PathBuf> {
     let case = match config.case.as_str() {
         "" => String::new(),
         case => format!("-{case}"),

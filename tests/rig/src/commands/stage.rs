@@ -1,22 +1,23 @@
 //! `stage [NAME]`: runs one stage of the check, or lists them.
 
+pub mod hosted;
+
 use std::ffi::OsString;
-use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use hosted::{as_loom, host_tests, loom, test_files};
 
-use crate::cargo::{DEBUG_BUILD, MUTE, Variant, built, built_tests, cargo, name_of};
+use crate::cargo::{DEBUG_BUILD, MUTE, Variant, built, cargo, name_of};
 use crate::commands::{
     bad_boot, held, matrix, parked, places, shipped, template, test_qemu, typed, uboot,
 };
-use crate::config::{Config, or};
+use crate::config::Config;
 use crate::image;
 use crate::kernels::PACKAGE;
 use crate::paths::{TARGET, kernel_elf, kernel_image};
 use crate::process::succeed;
-use crate::programs::{self, Program};
 use crate::report::{print, skipped};
 use crate::stages::{Stage, done, find, run_here};
 use crate::tools::qemu_has_rpi4;
@@ -34,14 +35,14 @@ pub const STAGES: &[Stage] = &[
     Stage::quiet("loom", loom),
     Stage::quiet("build", |_| build()),
     Stage::quiet("template", |config| done(template::run(config, &[])?)),
-    Stage::at_once("qemu-tests", qemu_tests),
-    Stage::at_once("qemu-gicv2", qemu_gicv2),
-    Stage::at_once("qemu-debug", qemu_debug),
-    Stage::at_once("qemu-rpi4", qemu_rpi4),
-    Stage::at_once("matrix", all_machines),
-    Stage::at_once("held", held_cpu),
-    Stage::at_once("shipped-image", shipped_image),
-    Stage::at_once("bad-boot", bad_boots),
+    Stage::quiet("qemu-tests", qemu_tests),
+    Stage::quiet("qemu-gicv2", qemu_gicv2),
+    Stage::quiet("qemu-debug", qemu_debug),
+    Stage::quiet("qemu-rpi4", qemu_rpi4),
+    Stage::quiet("matrix", all_machines),
+    Stage::quiet("held", held_cpu),
+    Stage::quiet("shipped-image", shipped_image),
+    Stage::quiet("bad-boot", bad_boots),
 ];
 
 pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
@@ -120,14 +121,6 @@ fn clippy_loom() -> Result<()> {
     succeed(clippy.args(STRICT))
 }
 
-/// Has `cargo` build for the models. They have a target directory of their own, because all
-/// dependencies are built with other flags.
-fn as_loom(cargo: &mut Command) {
-    cargo
-        .env("RUSTFLAGS", "--cfg loom")
-        .env("CARGO_TARGET_DIR", "target/loom");
-}
-
 /// Returns cargo's arguments for the test files of a kind. They are empty if there is no such
 /// file, because a pattern without a match is an error for cargo.
 fn tests_of_kind(kind: &str) -> Result<Vec<String>> {
@@ -135,21 +128,6 @@ fn tests_of_kind(kind: &str) -> Result<Vec<String>> {
         return Ok(Vec::new());
     }
     Ok(vec!["--test".to_owned(), format!("{kind}_*")])
-}
-
-/// Returns the names, without `.rs`, of the test files in `dir` that begin with `start`.
-fn test_files(dir: &str, start: &str) -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(dir).with_context(|| dir.to_owned())? {
-        let name = entry?.file_name();
-        if let Some(name) = name.to_string_lossy().strip_suffix(".rs")
-            && name.starts_with(start)
-        {
-            names.push(name.to_owned());
-        }
-    }
-    names.sort_unstable();
-    Ok(names)
 }
 
 /// Returns the command that documents what programs may use.
@@ -176,114 +154,6 @@ fn docs_host() -> Result<()> {
 fn docs_target() -> Result<()> {
     succeed(docs().args(RELEASE))?;
     succeed(all_docs().args(RELEASE))
-}
-
-/// Runs the host tests, with the rig's own: all, or the files whose names begin with `TEST`,
-/// or else the functions whose names contain it. All are built before the first runs.
-fn host_tests(config: &Config) -> Result<()> {
-    let ours = test_files("tests", "host_")?;
-    let rigs = test_files("tests/rig/tests", "host_")?;
-    let (runs, function) = host_selection(&config.test, &ours, &rigs);
-    let mut all = Vec::new();
-    for (directory, arguments) in runs {
-        let mut tests = cargo();
-        tests.args(["test", "--no-run"]).args(arguments);
-        let mut tests = built_tests(&mut tests)?;
-        // By name, because cargo names first what it has built first.
-        tests.sort_unstable();
-        all.extend(tests.into_iter().map(|path| Program {
-            path,
-            directory,
-            environment: Vec::new(),
-        }));
-    }
-    programs::run_all(all, function)
-}
-
-/// A package's directory, and the arguments of a `cargo test` for it.
-type HostRun = (&'static str, Vec<String>);
-
-/// The test files that compute for seconds, and are built for that. The others run for a
-/// moment, and most of their time would be their optimization.
-const COMPUTE: [&str; 4] = ["host_caches", "host_dt", "host_heap", "host_policy"];
-
-/// Cargo's arguments for the files in [`COMPUTE`].
-const OPTIMIZED: [&str; 2] = ["--config", "profile.dev.package.stillpoint.opt-level=1"];
-
-/// Returns the `cargo test`s for the selection `test`, and the part of the names of the
-/// functions to run. `ours` are the kernel's test files, `rigs` are the rig's.
-fn host_selection<'a>(test: &'a str, ours: &[String], rigs: &[String]) -> (Vec<HostRun>, &'a str) {
-    const OF_RIG: [&str; 2] = ["-p", "stillpoint-rig"];
-    let words = |words: &[&str]| words.iter().copied().map(str::to_owned).collect::<Vec<_>>();
-    let is_file =
-        test.starts_with("host_") && ours.iter().chain(rigs).any(|name| name.starts_with(test));
-    let start = if is_file { test } else { "host_" };
-    let files = |first: &[&str], all: &[String], computes: bool| {
-        let mut arguments = words(first);
-        let all = all.iter().filter(|name| name.starts_with(start));
-        for name in all.filter(|name| COMPUTE.contains(&name.as_str()) == computes) {
-            arguments.extend(["--test".to_owned(), name.clone()]);
-        }
-        (arguments.len() > first.len()).then_some(arguments)
-    };
-    // The rig's come first: they mostly wait, so others run beside them.
-    let of_rig = if is_file {
-        files(&OF_RIG, rigs, false)
-    } else {
-        Some(words(&OF_RIG))
-    };
-    let mut others = files(&[], ours, false);
-    if !is_file {
-        others.get_or_insert_default().push("--lib".to_owned());
-    }
-    let computing = files(&OPTIMIZED, ours, true);
-    let runs = [("tests/rig", of_rig), (".", others), (".", computing)];
-    let runs = runs
-        .into_iter()
-        .filter_map(|(directory, run)| Some((directory, run?)));
-    (runs.collect(), if is_file { "" } else { test })
-}
-
-/// Cargo's arguments for the models that take a moment: optimized, they would be compiled four
-/// times as long.
-const NOT_OPTIMIZED: [&str; 2] = ["--config", "profile.release.package.stillpoint.opt-level=0"];
-
-/// Runs the models. Those of a program run one at a time: each of their runs maps and unmaps
-/// the stacks of its threads, by which two models in one process hold each other up.
-pub fn loom(config: &Config) -> Result<()> {
-    let (long, short) = test_files("tests", "loom_")?
-        .into_iter()
-        .partition(|name| programs::is_long(name));
-    let preemptions = or(&config.loom_max_preemptions, "3");
-    let environment = [
-        ("LOOM_MAX_PREEMPTIONS", preemptions.into()),
-        ("RUST_TEST_THREADS", "1".into()),
-    ];
-    let mut all = Vec::new();
-    for (names, arguments) in [(long, &[][..]), (short, &NOT_OPTIMIZED[..])] {
-        let names: Vec<String> = names;
-        if names.is_empty() {
-            continue;
-        }
-        let mut models = cargo();
-        as_loom(&mut models);
-        models
-            .args(["test", "--no-run", "--release"])
-            .args(arguments);
-        for name in names {
-            models.args(["--test", &name]);
-        }
-        all.extend(built_tests(&mut models)?.into_iter().map(|path| Program {
-            path,
-            directory: ".",
-            environment: environment.to_vec(),
-        }));
-    }
-    if all.is_empty() {
-        skipped("there are no models (tests/loom_*.rs)");
-        return Ok(());
-    }
-    programs::run_all(all, &config.test)
 }
 
 /// Builds the kernel that is shipped.
@@ -340,7 +210,7 @@ fn qemu_gicv2(config: &Config) -> Result<()> {
 fn qemu_debug(config: &Config) -> Result<()> {
     qemu(Config {
         profile: "dev".into(),
-        test: "qemu_boot threads cycles rcu storm".into(),
+        test: "boot threads cycles rcu storm".into(),
         append: "rounds=10 seconds=10".into(),
         smp: "4".into(),
         ..config.clone()
@@ -350,7 +220,10 @@ fn qemu_debug(config: &Config) -> Result<()> {
 /// Runs test kernels on QEMU's Raspberry Pi 4. The stage is skipped if this QEMU has none.
 fn qemu_rpi4(config: &Config) -> Result<()> {
     if !qemu_has_rpi4()? {
-        skipped("SKIP: this QEMU has no raspi4b (it comes with version 9)");
+        skipped(
+            "Raspberry Pi 4",
+            "this QEMU has no raspi4b (it comes with version 9)",
+        );
         return Ok(());
     }
     qemu(Config {
@@ -411,40 +284,4 @@ fn build_variant(variant: &Variant) -> Result<(PathBuf, PathBuf)> {
     let image = elf.with_extension("Image");
     image::make(&elf, &image)?;
     Ok((elf, image))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Returns the selection of `test`: a line for each run, and the part of functions' names.
-    fn selected(test: &str) -> String {
-        let ours = ["host_dt", "host_gic", "host_hotplug"].map(str::to_owned);
-        let rigs = ["host_runner"].map(str::to_owned);
-        let (runs, function) = host_selection(test, &ours, &rigs);
-        let lines = runs
-            .iter()
-            .map(|(directory, run)| format!("{directory}: {}", run.join(" ")));
-        let lines: Vec<String> = lines.chain([function.to_owned()]).collect();
-        lines.join("\n")
-    }
-
-    #[test]
-    fn host_tests_are_selected_by_file_or_by_function() {
-        let optimized = OPTIMIZED.join(" ");
-        let rig = "tests/rig: -p stillpoint-rig";
-        let others = ".: --test host_gic --test host_hotplug";
-        let computing = format!(".: {optimized} --test host_dt\n");
-        let all = format!("{rig}\n{others} --lib\n{computing}");
-        assert_eq!(selected(""), all);
-        assert_eq!(selected("host_hotplug"), ".: --test host_hotplug\n");
-        assert_eq!(selected("host_dt"), computing);
-        let runner = format!("{rig} --test host_runner\n");
-        assert_eq!(selected("host_runner"), runner);
-        let every = format!("{runner}{others}\n{computing}");
-        assert_eq!(selected("host_"), every);
-        assert_eq!(selected("gic"), format!("{all}gic"));
-        // There is no such file, so it may be part of a function's name.
-        assert_eq!(selected("host_tests"), format!("{all}host_tests"));
-    }
 }

@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf, absolute};
 use std::process::{Command, Output, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
@@ -15,9 +16,10 @@ use tempfile::TempDir;
 use crate::cargo::cargo;
 use crate::config::Config;
 use crate::counts::Counts;
+use crate::events::Outcome;
 use crate::paths::{TARGET, target_dir};
 use crate::process::{code, ends_with_us, output_of, succeed};
-use crate::report::print;
+use crate::report::{Progress, print, to_repeat};
 use crate::tools::{host, qemu_has_rpi4};
 
 /// The directory that is copied, and its files.
@@ -172,20 +174,54 @@ pub fn run(_config: &Config, _arguments: &[OsString]) -> Result<i32> {
     let tools = install_runner(&dir)?;
     let by_path = format!("path = \"{}\"", absolute(".")?.display());
     let by_git = format!("git = \"file://{}\", {FEW}", commit()?.display());
+    let progress = Progress::new(1 + BY_PATH.len() + BY_GIT.len());
     let mut counts = Counts::default();
-    check_package().context("template: what cargo would publish")?;
-    print("template: what cargo would publish is the library\n");
-    counts.passed += 1;
+    let mut check = |what: &str, check_fn: &dyn Fn() -> Result<()>| {
+        let ended = one(&progress, what, check_fn);
+        counts += ended;
+        ended.failed == 0
+    };
+    let mut all = check("what cargo would publish is the library", &check_package);
     for (name, dependency, checks) in [("path", by_path, BY_PATH), ("git", by_git, BY_GIT)] {
         let copy = Copy::new(dir.path().join(name), &dependency, &tools)?;
-        for (what, check_fn) in checks {
-            check_fn(&copy).with_context(|| format!("template: {what}"))?;
-            print(&format!("template: {what}\n"));
-            counts.passed += 1;
-        }
+        // Each begins with what those before it have left.
+        all = all
+            && checks
+                .iter()
+                .all(|(what, check_fn)| check(what, &|| check_fn(&copy)));
     }
-    print(&format!("template: {counts}\n"));
-    Ok(0)
+    print(&format!("{counts}\n"));
+    Ok(i32::from(!all))
+}
+
+/// Makes a check, prints its line, and returns its counts.
+fn one(progress: &Progress, what: &str, check_fn: &dyn Fn() -> Result<()>) -> Counts {
+    let from = Instant::now();
+    let mut outcome = Outcome {
+        name: format!("template: {what}"),
+        ..Outcome::default()
+    };
+    progress.begin(&outcome.name);
+    let ended = check_fn();
+    outcome.took = Some(from.elapsed());
+    let text = match ended {
+        Ok(()) => {
+            outcome.counts.passed = 1;
+            format!("template: {what}\n")
+        }
+        Err(why) => {
+            outcome.counts.failed = 1;
+            // The checks follow one another, so none runs alone.
+            outcome.repeat = vec!["cargo rig stage template".to_owned()];
+            format!(
+                "FAIL template: {what}: {why:#}\n{}",
+                to_repeat(&outcome.repeat)
+            )
+        }
+    };
+    let counts = outcome.counts;
+    progress.done(&text, outcome);
+    counts
 }
 
 /// Installs the rig below `dir`, as its users do, and returns the directory of its program. It is

@@ -4,7 +4,7 @@
 //! | Variable | Meaning | Default |
 //! |---|---|---|
 //! | `SMP` | sizes to run at | `1 2 4 20` |
-//! | `TEST` | only kernels with one of these words in their name | all |
+//! | `TEST` | only kernels that one of these words names, whole or in part | all |
 //! | `CASE` | only this case, of the kernels that have it | all |
 //! | `PROFILE` | `dev`: all in a debug build, whatever they ask for | |
 //! | `J` | how many runs go at a time, one of them on more than four CPUs | 3 |
@@ -13,17 +13,20 @@
 
 use std::ffi::OsString;
 use std::io::{Read, pipe};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
+use crate::commands::runner;
 use crate::config::{Config, or};
 use crate::counts::{Counts, seconds};
+use crate::events::Outcome;
 use crate::kernels::{self, Built, Kernel};
 use crate::ktap;
 use crate::process::{Running, code, one_of_some_in_parallel, this_program};
-use crate::report::{Progress, indented, print, repeat, skipped};
+use crate::report::{Progress, indented, print, repeat, skipped, to_repeat};
 
 /// The most CPUs of a run that is not large: of the large ones, only one runs at a time.
 const SMALL: u32 = 4;
@@ -31,16 +34,10 @@ const SMALL: u32 = 4;
 pub fn run(config: &Config, _arguments: &[OsString]) -> Result<i32> {
     let kernels = Kernel::all()?;
     if kernels.is_empty() {
-        skipped("there are no test kernels");
+        skipped("test kernels", "there are none");
         return Ok(0);
     }
-    let kernels: Vec<Kernel> = kernels
-        .into_iter()
-        .filter(|kernel| is_wanted(&kernel.name, &config.test))
-        .collect();
-    if kernels.is_empty() {
-        bail!("no test kernel has \"{}\" in its name", config.test);
-    }
+    let kernels = wanted(kernels, &config.test)?;
     let kernels = with_case(config, kernels)?;
     let mut built = kernels::build(config, &kernels)?;
     longest_first(&mut built)?;
@@ -50,10 +47,24 @@ pub fn run(config: &Config, _arguments: &[OsString]) -> Result<i32> {
     Ok(i32::from(counts.failed != 0))
 }
 
-/// Returns whether `name` contains a word of `wanted`, or `wanted` has no words.
-fn is_wanted(name: &str, wanted: &str) -> bool {
-    let mut words = wanted.split_whitespace().peekable();
-    words.peek().is_none() || words.any(|word| name.contains(word))
+/// Returns the `kernels` that a word of `test` chooses: the one of that name, or else those with
+/// the word in their names. Without a word these are all.
+///
+/// # Errors
+///
+/// No kernel is chosen.
+fn wanted(mut kernels: Vec<Kernel>, test: &str) -> Result<Vec<Kernel>> {
+    let is_name = |word: &&str| kernels.iter().any(|kernel| kernel.name == *word);
+    let (whole, parts): (Vec<&str>, Vec<&str>) = test.split_whitespace().partition(is_name);
+    if !whole.is_empty() || !parts.is_empty() {
+        kernels.retain(|Kernel { name, .. }| {
+            whole.contains(&name.as_str()) || parts.iter().any(|part| name.contains(part))
+        });
+    }
+    if kernels.is_empty() {
+        bail!("no test kernel has \"{test}\" in its name");
+    }
+    Ok(kernels)
 }
 
 /// Returns the `kernels` that have the case that `CASE` names; all if it names none.
@@ -219,21 +230,38 @@ fn run_all(config: &Config, items: Vec<Item>) -> Result<Counts> {
 impl Item<'_> {
     /// Runs it, or prints why not, and returns its counts.
     fn run(&self, config: &Config, progress: &Progress) -> Result<Counts> {
-        let name = self.name();
+        let name = format!("{} SMP={}", self.name(), self.size);
         if let Some(why) = &self.unfit {
-            progress.told(&self.line("not applicable", "-", why));
-            return Ok(Counts {
+            let counts = Counts {
                 inapplicable: 1,
                 ..Counts::default()
-            });
+            };
+            let outcome = Outcome {
+                name,
+                counts,
+                ..Outcome::default()
+            };
+            progress.done(&self.line("not applicable", "-", why), outcome);
+            return Ok(counts);
         }
-        let run = progress.begin(&format!("{name} SMP={}", self.size));
+        progress.begin(&name);
         let from = Instant::now();
         let (status, log) = self.judge(config)?;
+        let took = from.elapsed();
         let verdict = Verdict::new(status, &log);
-        let time = format!("{:>6}", seconds(from.elapsed()));
+        let time = format!("{:>6}", seconds(took));
+        let mut outcome = Outcome {
+            name,
+            counts: verdict.counts(),
+            took: Some(took),
+            log: self.log(config)?.display().to_string(),
+            ..Outcome::default()
+        };
         let text = match &verdict {
-            Verdict::Skipped(why) => self.line("skipped", &time, why),
+            Verdict::Skipped(why) => {
+                why.clone_into(&mut outcome.text);
+                self.line("skipped", &time, why)
+            }
             Verdict::Inapplicable(why) => self.line("not applicable", &time, why),
             Verdict::Passed(_) => {
                 // Skipped and inapplicable results are printed too, with their reasons.
@@ -241,23 +269,33 @@ impl Item<'_> {
                 self.line("ok", &time, "") + &indented(&notes.join("\n"))
             }
             Verdict::Failed => {
-                let log = indented(&log);
-                let repeat = self.repeat(config);
-                self.line("FAIL", &time, "") + &log + &indented(&repeat)
+                outcome.repeat = vec![self.repeat(config)];
+                self.line("FAIL", &time, "") + &indented(&log) + &to_repeat(&outcome.repeat)
             }
         };
-        progress.done(run, &text);
+        progress.done(&text, outcome);
         Ok(verdict.counts())
+    }
+
+    /// Returns the variables of its machine.
+    fn machine(&self, config: &Config) -> Config {
+        Config {
+            case: self.case.to_owned(),
+            smp: self.size.to_string(),
+            ..config.clone()
+        }
+    }
+
+    /// Returns the path of what its console printed.
+    fn log(&self, config: &Config) -> Result<PathBuf> {
+        runner::log_of(&self.built.kernel.name, &self.machine(config))
     }
 
     /// Has the runner judge it, and returns the runner's status and output.
     fn judge(&self, config: &Config) -> Result<(i32, String)> {
-        let mut config = config.clone();
-        config.case = self.case.to_owned();
-        config.smp = self.size.to_string();
         let (mut reader, writer) = pipe()?;
         let mut runner = this_program();
-        config.export(&mut runner);
+        self.machine(config).export(&mut runner);
         runner
             .arg("runner")
             .arg(&self.built.elf)
@@ -309,6 +347,7 @@ impl Item<'_> {
             ("APPEND", &append),
             ("QEMU", &config.qemu),
             ("TIMEOUT", &config.timeout),
+            ("LONG", &config.long),
         ];
         repeat("test-qemu", &variables)
     }
@@ -384,9 +423,25 @@ mod tests {
     }
 
     #[test]
-    fn a_word_of_its_name_selects_a_kernel() {
-        assert!(is_wanted("qemu_stop", "") && is_wanted("qemu_stop", "sgi stop"));
-        assert!(!is_wanted("qemu_stop", "sgi"));
+    fn a_kernel_is_chosen_by_its_name_or_a_part_of_it() {
+        let chosen = |test: &str| {
+            let kernels = ["qemu_late", "qemu_late_call", "qemu_stop"].map(|name| Kernel {
+                name: name.to_owned(),
+                ..kernel("")
+            });
+            let chosen = wanted(kernels.into(), test).map_err(|error| error.to_string());
+            let names = |kernels: Vec<Kernel>| -> Vec<String> {
+                kernels.into_iter().map(|kernel| kernel.name).collect()
+            };
+            chosen.map(names).unwrap_or_else(|error| vec![error])
+        };
+        assert_eq!(chosen(""), ["qemu_late", "qemu_late_call", "qemu_stop"]);
+        assert_eq!(chosen("late"), ["qemu_late", "qemu_late_call"]);
+        // No other can be told from it by a part of its name.
+        assert_eq!(chosen("qemu_late"), ["qemu_late"]);
+        assert_eq!(chosen("qemu_late stop"), ["qemu_late", "qemu_stop"]);
+        let none = "no test kernel has \"none\" in its name";
+        assert_eq!(chosen("none"), [none]);
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
         _ => bail!("uboot IMAGE [all]"),
     };
     if !can_run() {
-        skipped(&format!("SKIP: {WHY_NOT}"));
+        skipped("U-Boot", WHY_NOT);
         return Ok(0);
     }
     let limit = Duration::from_secs(config.timeout_or(LIMIT)?);
@@ -63,11 +63,19 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
         vm.args(["-semihosting-config", "enable=on,target=native"]);
         vm.args(["-bios", FIRMWARE, "-monitor", "none"]);
         let arguments = "exit=semihosting init=\"selftest; poweroff\"";
-        let booted = boot_by_uboot(vm, Path::new(image), arguments, &log, limit);
-        let version = version(&std::fs::read(&log).unwrap_or_default());
-        let outcome = booted.and_then(|printed| judge_selftest(&printed));
-        let text = format!("booti by {version}, GICv{gic}, EL2 {el2}, {memory}");
-        cases.tell(&name, &text, &outcome, &log);
+        let line = |took: &str| {
+            let version = version(&std::fs::read(&log).unwrap_or_default());
+            format!("booti by {version}, GICv{gic}, EL2 {el2}, {memory}  {took}")
+        };
+        cases.run(&name, &log, line, || {
+            judge_selftest(&boot_by_uboot(
+                vm,
+                Path::new(image),
+                arguments,
+                &log,
+                limit,
+            )?)
+        });
     }
     Ok(cases.finish())
 }
