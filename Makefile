@@ -24,7 +24,7 @@ TCG ?=
 INIT ?=
 ## further boot arguments: APPEND="maxcpus=2 loglevel=7"
 APPEND ?=
-## for bench: `1` by instruction count only, `0` in real time only; for timeline: `0` in real time
+## for bench: `1` by instruction count only, `0` in real time only; timeline: 1 unless `0`
 ICOUNT ?=
 ## device tree (.dts or .dtb) to boot with instead of QEMU's own
 DTB ?=

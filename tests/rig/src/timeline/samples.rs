@@ -101,14 +101,19 @@ pub fn walk() -> Value {
     trace(events, 0)
 }
 
-/// Returns a trace of outer slices: the group, the name, and from when to when. Each is on the next
-/// CPU if it overlaps one before in its group.
+/// Returns a trace of these slices: the group, the name, and from when to when. Each is on the next
+/// CPU if it overlaps one before in its group, but for the state `run`, which is on CPU 0.
 pub fn of(slices: &[(u64, &str, u32, u32)]) -> Value {
     let mut events = names(&[(1, "walks"), (2, "still points")], 4);
     for (number, (group, name, from, to)) in slices.iter().enumerate() {
         let before = slices[..number].iter();
         let overlaps = before.filter(|(of, _, _, end)| of == group && end > from);
-        events.push(slice(*group, overlaps.count() as u64, name, *from, *to, 0));
+        let cpu = if *name == "run" {
+            0
+        } else {
+            overlaps.count() as u64
+        };
+        events.push(slice(*group, cpu, name, *from, *to, 0));
     }
     trace(events, 0)
 }

@@ -14,24 +14,17 @@ pub struct Stop<'a> {
 }
 
 impl Stop<'_> {
-    /// Returns the first of those stops that had the most CPUs, of which those that no walk was part
-    /// of come first; `None` if the trace has no stop.
+    /// Returns the first of those stops that had the most CPUs. Of them those that no walk was part
+    /// of come first, and then those with the most states: the stop by which a kernel begins to record
+    /// states has not all of its own. `None` if the trace has no stop.
     pub fn choose(trace: &Trace) -> Option<Stop<'_>> {
         let is_of_walk = |stop: &Stop| {
             let mut walks = trace.group("walks").flat_map(|track| &track.slices);
             walks.any(|walk| walk.depth == 0 && walk.from <= stop.begin() && stop.end() <= walk.to)
         };
-        let rank = |stop: &Stop| (stop.stays.len(), !is_of_walk(stop));
+        let rank = |stop: &Stop| (stop.stays.len(), !is_of_walk(stop), stop.states.len());
         // The first of the best, not the last.
-        let mut stop = all(trace).into_iter().rev().max_by_key(rank)?;
-        stop.stays.sort_by_key(|(cpu, _)| *cpu);
-        let (from, to) = (stop.begin(), stop.end());
-        for track in trace.group(STOPS) {
-            let inner = track.slices.iter().filter(|slice| slice.depth > 0);
-            let of_stop = inner.filter(|slice| slice.from >= from && slice.to <= to);
-            stop.states.extend(of_stop);
-        }
-        Some(stop)
+        all(trace).into_iter().rev().max_by_key(rank)
     }
 
     /// Returns when the first CPU arrives.
@@ -93,7 +86,7 @@ impl Stop<'_> {
     }
 }
 
-/// Returns all stops, in the order of their time, without their states.
+/// Returns all stops, in the order of their time.
 fn all(trace: &Trace) -> Vec<Stop<'_>> {
     let mut stays: Vec<(u32, &Slice)> = Vec::new();
     for track in trace.group(STOPS) {
@@ -110,6 +103,15 @@ fn all(trace: &Trace) -> Vec<Stop<'_>> {
                 stays: vec![(cpu, stay)],
                 states: Vec::new(),
             }),
+        }
+    }
+    for stop in &mut stops {
+        stop.stays.sort_by_key(|(cpu, _)| *cpu);
+        let (from, to) = (stop.begin(), stop.end());
+        for track in trace.group(STOPS) {
+            let inner = track.slices.iter().filter(|slice| slice.depth > 0);
+            let of_stop = inner.filter(|slice| slice.from >= from && slice.to <= to);
+            stop.states.extend(of_stop);
         }
     }
     stops

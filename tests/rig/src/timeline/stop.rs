@@ -209,8 +209,7 @@ fn look(slice: &Slice, group: &str) -> (Paint, &'static str) {
 /// Returns what the legend says of arrows with this name.
 fn led(name: &str) -> &str {
     match name {
-        "sgi" => "an SGI, and what it raises",
-        "woken" => "what it wakes",
+        "sgi" | "woken" => "an SGI raises an interrupt, which wakes a thread",
         other => other,
     }
 }

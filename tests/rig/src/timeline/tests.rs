@@ -148,6 +148,9 @@ fn a_stop_of_all_is_shown_before_one_of_few_or_of_a_walk() {
     let later = [(2, "stop", 1100, 1200), (2, "stop", 1150, 1210)];
     assert_eq!(of(&[&pair[..], &later].concat()), Some((2, 100)));
     assert_eq!(of(&[&pair[..1], &later].concat()), Some((2, 1100)));
+    // A slice in another one is a state.
+    let state = (2, "run", 1100, 1150);
+    assert_eq!(of(&[&pair[..], &later, &[state]].concat()), Some((2, 1100)));
     let walk = (1, "down", 50, 300);
     assert_eq!(of(&[&pair[..], &later, &[walk]].concat()), Some((2, 1100)));
 }
