@@ -32,6 +32,7 @@ mod request;
 mod tests;
 mod timeline;
 pub mod y2006;
+pub mod y2014;
 
 pub use act::{Act, Outcome, Protocol, Wrong, judge};
 pub use draw::Draw;

@@ -7,14 +7,16 @@ use core::fmt;
 pub enum Lab {
     /// A preempted reader, and a stop.
     Y2006,
+    /// A callback that is registered, and a CPU that comes.
+    Y2014,
 }
 
 impl Lab {
     /// All labs, the oldest first.
-    pub const ALL: [Lab; 1] = [Lab::Y2006];
+    pub const ALL: [Lab; 2] = [Lab::Y2006, Lab::Y2014];
 
     /// Their names.
-    pub const NAMES: [&'static str; Lab::ALL.len()] = ["2006"];
+    pub const NAMES: [&'static str; Lab::ALL.len()] = ["2006", "2014"];
 
     /// Returns its name: the year of its source.
     pub const fn name(self) -> &'static str {
@@ -25,6 +27,7 @@ impl Lab {
     pub const fn source(self) -> &'static str {
         match self {
             Lab::Y2006 => "\"Is stopmachine() preempt safe?\" (Keith Owens, Rusty Russell)",
+            Lab::Y2014 => "\"Fix issues with callback registration\" (Gautham Shenoy)",
         }
     }
 
@@ -34,6 +37,10 @@ impl Lab {
             Lab::Y2006 => [
                 "A thread reads, and is preempted; a stop changes what it has read.",
                 "Ours has such threads finish first, or keeps them from being preempted.",
+            ],
+            Lab::Y2014 => [
+                "A driver registers for CPUs while one comes: missed, twice, or a deadlock.",
+                "Ours installs a step, which is called once on each CPU, whenever it comes.",
             ],
         }
     }

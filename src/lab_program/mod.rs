@@ -22,10 +22,12 @@
 
 #![forbid(unsafe_code)]
 
+mod cpus;
 mod stage;
 mod trouble;
 mod turns;
 mod y2006;
+mod y2014;
 
 use alloc::vec::Vec;
 use core::fmt::Write;
@@ -107,6 +109,7 @@ pub fn run(lab: Lab, seed: u64, console: &mut dyn Console) -> Result<(), Command
     };
     match lab {
         Lab::Y2006 => y2006::run(seed, console, &mut show_fn),
+        Lab::Y2014 => y2014::run(seed, console, &mut show_fn),
     }?;
     match judge(&acts) {
         Ok(()) => {

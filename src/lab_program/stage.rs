@@ -31,6 +31,11 @@ impl Stage {
         }
     }
 
+    /// Returns the order of the steps.
+    pub(super) fn turns(&self) -> Arc<Turns> {
+        Arc::clone(&self.turns)
+    }
+
     /// Starts a thread that does its part on `cpu`, when the act begins.
     ///
     /// # Errors

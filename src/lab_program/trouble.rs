@@ -5,6 +5,7 @@ use core::fmt;
 
 use crate::api::Errno;
 use crate::api::cpu::CpuMask;
+use crate::api::hotplug::{CpuDownError, CpuUpError, InstallError};
 use crate::api::shell::CommandError;
 use crate::api::stop::StopError;
 use crate::api::thread::SpawnError;
@@ -18,6 +19,12 @@ pub(super) enum Trouble {
     FewCpus(CpuMask),
     /// A thread could not be started.
     Spawn(SpawnError),
+    /// A CPU did not come up.
+    Up(CpuUpError),
+    /// A CPU did not go down.
+    Down(CpuDownError),
+    /// A step was not installed.
+    Install(InstallError),
     /// A stop was given up.
     Stop(StopError),
     /// A thread has waited in vain: which, and for what.
@@ -32,6 +39,9 @@ impl Trouble {
             Trouble::Interrupted => Errno::Canceled,
             Trouble::FewCpus(_) => Errno::NotSupported,
             Trouble::Spawn(_) => Errno::Again,
+            Trouble::Up(error) => error.errno(),
+            Trouble::Down(error) => error.errno(),
+            Trouble::Install(error) => error.errno(),
             Trouble::Stop(_) | Trouble::Stuck(_) => Errno::TimedOut,
             Trouble::Print => Errno::Io,
         }
@@ -46,6 +56,9 @@ impl fmt::Display for Trouble {
                 write!(f, "a race needs two CPUs online, and only {online} is")
             }
             Trouble::Spawn(error) => fmt::Display::fmt(error, f),
+            Trouble::Up(error) => fmt::Display::fmt(error, f),
+            Trouble::Down(error) => fmt::Display::fmt(error, f),
+            Trouble::Install(error) => fmt::Display::fmt(error, f),
             Trouble::Stop(error) => fmt::Display::fmt(error, f),
             Trouble::Stuck(how) => f.write_str(how),
             Trouble::Print => f.write_str("an error in printing"),

@@ -16,12 +16,16 @@ use core::time::Duration;
 
 use crate::api::cpu;
 use crate::api::sync::{SpinLock, WaitQueue};
+use crate::api::thread::{self, Thread};
 use crate::api::time::{self, Instant};
 use crate::lab::{Event, Line, Record};
 use crate::lab_program::trouble::Trouble;
 
 /// How long an act may take. It takes milliseconds, but a guest may have to wait for its host.
 pub(super) const LIMIT: Duration = Duration::from_secs(30);
+
+/// How long a thread sleeps between two looks at another one.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// The act was given up: the thread has to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +34,17 @@ pub(super) struct GivenUp;
 /// What is said without a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Signal(pub(super) u32);
+
+/// A lock of a protocol that this kernel hasn't. The lock validator of a debug build doesn't know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lock(pub(super) u32);
+
+/// A thread that waits for something of the kernel's, and is seen asleep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sleeper(pub(super) usize);
+
+/// The most sleepers of an act.
+const SLEEPERS: usize = 2;
 
 /// The order of an act.
 pub(super) struct Turns {
@@ -45,6 +60,10 @@ struct State {
     record: Record,
     /// A bit for each signal that was given.
     signals: u32,
+    /// A bit for each lock that is taken.
+    locks: u32,
+    /// Each sleeper, and how often it had slept when it said that it would wait.
+    sleepers: [Option<(Thread, u64)>; SLEEPERS],
     /// How many threads have ended.
     ended: usize,
     given_up: Option<Trouble>,
@@ -58,6 +77,8 @@ impl Turns {
                 begun: false,
                 record: Record::new(),
                 signals: 0,
+                locks: 0,
+                sleepers: [const { None }; SLEEPERS],
                 ended: 0,
                 given_up: None,
             }),
@@ -185,15 +206,96 @@ impl Turns {
         }
     }
 
+    /// Takes `lock`; waits until it is free, but not once `unless` was given. Returns whether it
+    /// was taken. `who` waits.
+    ///
+    /// # Context
+    /// Thread, preemption on.
+    ///
+    /// # Errors
+    /// [`GivenUp`].
+    pub(super) fn lock_unless(
+        &self,
+        who: &str,
+        lock: Lock,
+        unless: Option<Signal>,
+    ) -> Result<bool, GivenUp> {
+        let mut took = false;
+        self.wait(who, format_args!("lock {}", lock.0), |state| {
+            took = state.locks & 1 << lock.0 == 0;
+            if took {
+                state.locks |= 1 << lock.0;
+            }
+            took || unless.is_some_and(|signal| state.signals & 1 << signal.0 != 0)
+        })?;
+        Ok(took)
+    }
+
+    /// Opens `lock`, which the caller has taken.
+    ///
+    /// # Context
+    /// Any but a still point.
+    pub(super) fn unlock(&self, lock: Lock) {
+        self.change(|state| state.locks &= !(1 << lock.0));
+    }
+
+    /// Says a step: the calling thread is `sleeper`, and will wait for something of the kernel's.
+    ///
+    /// # Context
+    /// Thread.
+    pub(super) fn say_and_wait(&self, sleeper: Sleeper, line: Line) {
+        let me = thread::current();
+        let waits = me.usage().waits;
+        let mut slept = Some((me, waits));
+        self.change(|state| {
+            state.record.add(cpu::current(), line);
+            core::mem::swap(&mut state.sleepers[sleeper.0], &mut slept);
+        });
+    }
+
+    /// Waits until `sleeper` has gone to sleep, behind what it has said. `who` waits.
+    ///
+    /// # Context
+    /// Thread, preemption on.
+    ///
+    /// # Errors
+    /// [`GivenUp`].
+    pub(super) fn until_asleep(&self, who: &str, sleeper: Sleeper) -> Result<(), GivenUp> {
+        let what = format_args!("sleeper {}", sleeper.0);
+        self.wait(who, what, |state| state.sleepers[sleeper.0].is_some())?;
+        loop {
+            let slept = self.state.lock_irqsave().sleepers[sleeper.0].clone();
+            let is_asleep = slept.is_some_and(|(thread, waits)| thread.usage().waits > waits);
+            if is_asleep {
+                return Ok(());
+            }
+            if self.given_up_within(LOOK) {
+                return Err(GivenUp);
+            }
+            if time::now() >= self.limit {
+                self.give_up(Trouble::Stuck(format!(
+                    "the {who} has waited in vain for {what}"
+                )));
+                return Err(GivenUp);
+            }
+        }
+    }
+
+    /// Waits for `time`, or until the act is given up; returns whether it was.
+    fn given_up_within(&self, time: Duration) -> bool {
+        let is_over = || self.state.lock_irqsave().given_up.is_some();
+        self.changed.wait_until(time::deadline(time), is_over)
+    }
+
     fn wait(
         &self,
         who: &str,
         what: core::fmt::Arguments<'_>,
-        is_there_fn: impl Fn(&State) -> bool,
+        mut is_there_fn: impl FnMut(&mut State) -> bool,
     ) -> Result<(), GivenUp> {
         let is_over = || {
-            let state = self.state.lock_irqsave();
-            state.given_up.is_some() || (state.begun && is_there_fn(&state))
+            let mut state = self.state.lock_irqsave();
+            state.given_up.is_some() || (state.begun && is_there_fn(&mut state))
         };
         if !self.changed.wait_until(self.limit, is_over) {
             self.give_up(Trouble::Stuck(format!(
