@@ -8,10 +8,11 @@ use crate::sync::lockdep::search::{Search, Spot};
 use crate::sync::lockdep::{HeldLock, HeldLocks, LockClass, LockKind, Name, Place, Report, Where};
 use crate::sync::{LocalCpu, SpinLock};
 
-/// The most classes. A program that makes more asks for a larger number here.
+/// The most classes, unless said otherwise. A program that makes more asks for a larger number here.
 pub(super) const CLASSES: usize = 512;
-/// The most orders.
+/// The most orders, unless said otherwise.
 const LINKS: usize = 2048;
+/// Has a bit for each class of the largest graph.
 const WORDS: usize = CLASSES / 64;
 
 /// How a class has been used: bits.
@@ -73,28 +74,29 @@ pub struct LinkRecord {
     pub(super) to_at: Place,
 }
 
-/// The validator: the orders and uses of lock classes that it has seen.
-pub struct Lockdep<E: LocalCpu> {
+/// The validator: the orders and uses of lock classes that it has seen. It has room for so many
+/// classes, 512 at most, and so many orders.
+pub struct Lockdep<E: LocalCpu, const C: usize = CLASSES, const L: usize = LINKS> {
     /// A bit for each pair of classes: one was taken while the other was held
     /// (`order-is-permanent` of [`lockdep`](crate::sync::lockdep)). Relaxed: a thread that
     /// reads a 0 looks again under the lock.
-    orders: [[AtomicU64; WORDS]; CLASSES],
+    orders: [[AtomicU64; WORDS]; C],
     /// How each class was used. As `orders`.
-    usage: [AtomicU8; CLASSES],
+    usage: [AtomicU8; C],
     /// The [`Full`] that has turned the validator off; 0 while it is on. Relaxed, as `said`:
     /// it guards no data, and a check that runs meanwhile is still right.
     off: AtomicU8,
     /// Whether [`Lockdep::notice`] has returned that reason.
     said: AtomicBool,
-    graph: SpinLock<Graph, E>,
+    graph: SpinLock<Graph<C, L>, E>,
 }
 
-struct Graph {
-    classes: [Option<Class>; CLASSES],
+struct Graph<const C: usize, const L: usize> {
+    classes: [Option<Class>; C],
     count: u16,
-    links: [Option<(u16, u16, LinkRecord)>; LINKS],
+    links: [Option<(u16, u16, LinkRecord)>; L],
     linked: usize,
-    search: Search,
+    search: Search<C>,
 }
 
 #[derive(Clone, Copy)]
@@ -105,19 +107,19 @@ struct Class {
     irqs_on: Option<Place>,
 }
 
-impl<E: LocalCpu> Lockdep<E> {
+impl<E: LocalCpu, const C: usize, const L: usize> Lockdep<E, C, L> {
     /// Makes a validator that has seen nothing.
     pub const fn new() -> Self {
         Lockdep {
-            orders: [const { [const { AtomicU64::new(0) }; WORDS] }; CLASSES],
-            usage: [const { AtomicU8::new(0) }; CLASSES],
+            orders: [const { [const { AtomicU64::new(0) }; WORDS] }; C],
+            usage: [const { AtomicU8::new(0) }; C],
             off: AtomicU8::new(0),
             said: AtomicBool::new(false),
             // Hidden from the validator, which takes this lock itself.
             graph: SpinLock::new_untracked(Graph {
-                classes: [None; CLASSES],
+                classes: [None; C],
                 count: 0,
-                links: [None; LINKS],
+                links: [None; L],
                 linked: 0,
                 search: Search::new(),
             }),
@@ -236,7 +238,12 @@ impl<E: LocalCpu> Lockdep<E> {
 
     /// Checks that nothing which is taken in a handler leads, by way of `me`, to
     /// something that is taken with IRQs on.
-    fn check_irqs(&self, graph: &mut Graph, taking: &Taking<'_>, me: u16) -> Result<(), Report> {
+    fn check_irqs(
+        &self,
+        graph: &mut Graph<C, L>,
+        taking: &Taking<'_>,
+        me: u16,
+    ) -> Result<(), Report> {
         let Some(last) = self.search(graph, me, |number| self.is_used(number, IRQS_ON)) else {
             return Ok(());
         };
@@ -305,7 +312,7 @@ impl<E: LocalCpu> Lockdep<E> {
     /// `is_sought_fn` says yes.
     fn search(
         &self,
-        graph: &mut Graph,
+        graph: &mut Graph<C, L>,
         from: u16,
         is_sought_fn: impl Fn(u16) -> bool,
     ) -> Option<u16> {
@@ -321,7 +328,7 @@ impl<E: LocalCpu> Lockdep<E> {
     /// `is_sought_fn` says yes. Leaves the way to it in `graph.search`.
     fn walk(
         &self,
-        graph: &mut Graph,
+        graph: &mut Graph<C, L>,
         begin: Spot,
         is_sought_fn: impl Fn(Spot) -> bool,
     ) -> Option<Spot> {
@@ -353,7 +360,7 @@ fn check_same_class(lock: &HeldLock, taking: &Taking<'_>) -> Result<(), Report> 
     }
 }
 
-impl<E: LocalCpu> Default for Lockdep<E> {
+impl<E: LocalCpu, const C: usize, const L: usize> Default for Lockdep<E, C, L> {
     fn default() -> Self {
         Self::new()
     }
@@ -369,7 +376,7 @@ impl Class {
     }
 }
 
-impl Graph {
+impl<const C: usize, const L: usize> Graph<C, L> {
     fn class(&mut self, number: u16) -> &mut Class {
         let class = self.classes[usize::from(number)].as_mut();
         class.expect("BUG: a class has a number and no entry")
