@@ -26,6 +26,8 @@
 
 mod act;
 mod draw;
+#[cfg(not(loom))]
+mod orders;
 mod record;
 mod request;
 #[cfg(test)]
@@ -33,8 +35,11 @@ mod tests;
 mod timeline;
 pub mod y2006;
 pub mod y2014;
+pub mod y2017;
 
 pub use act::{Act, Outcome, Protocol, Wrong, judge};
 pub use draw::Draw;
+#[cfg(not(loom))]
+pub use orders::{Holder, Ordered, Orders};
 pub use record::{Event, Line, Record, Scene, Then};
 pub use request::{Lab, Request, UsageError};

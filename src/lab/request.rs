@@ -9,14 +9,16 @@ pub enum Lab {
     Y2006,
     /// A callback that is registered, and a CPU that comes.
     Y2014,
+    /// Two locks in both orders.
+    Y2017,
 }
 
 impl Lab {
     /// All labs, the oldest first.
-    pub const ALL: [Lab; 2] = [Lab::Y2006, Lab::Y2014];
+    pub const ALL: [Lab; 3] = [Lab::Y2006, Lab::Y2014, Lab::Y2017];
 
     /// Their names.
-    pub const NAMES: [&'static str; Lab::ALL.len()] = ["2006", "2014"];
+    pub const NAMES: [&'static str; Lab::ALL.len()] = ["2006", "2014", "2017"];
 
     /// Returns its name: the year of its source.
     pub const fn name(self) -> &'static str {
@@ -28,6 +30,7 @@ impl Lab {
         match self {
             Lab::Y2006 => "\"Is stopmachine() preempt safe?\" (Keith Owens, Rusty Russell)",
             Lab::Y2014 => "\"Fix issues with callback registration\" (Gautham Shenoy)",
+            Lab::Y2017 => "\"mm: deadlock between get_online_cpus/pcpu_alloc\" (Thomas Gleixner)",
         }
     }
 
@@ -41,6 +44,10 @@ impl Lab {
             Lab::Y2014 => [
                 "A driver registers for CPUs while one comes: missed, twice, or a deadlock.",
                 "Ours installs a step, which is called once on each CPU, whenever it comes.",
+            ],
+            Lab::Y2017 => [
+                "An allocator's mutex and the hotplug lock, taken in both orders.",
+                "The lock validator finds it before it hangs. In ours there is one order.",
             ],
         }
     }

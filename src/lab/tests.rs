@@ -3,9 +3,10 @@
 use alloc::string::{String, ToString};
 use alloc::vec;
 
-use super::y2006::{self, Section};
 use super::*;
 use crate::cpu::{CpuId, CpuMask};
+
+mod scripts;
 
 fn cpu(index: usize) -> CpuId {
     CpuId::new(index).expect("few")
@@ -136,54 +137,4 @@ fn the_verdict_is_what_was_seen() {
     }
     let wrong = Wrong::DidNotFail("a title").to_string();
     assert_eq!(wrong, "the old way did not fail: a title");
-}
-
-/// Checks that `line` fits into a row of the table, and its mark into a column.
-fn fits(line: &Line) {
-    assert!(line.thread.len() <= 8 && line.mark.len() <= 5, "{line:?}");
-    assert!(line.what.len() <= 58, "{} bytes: {line:?}", line.what.len());
-}
-
-#[test]
-fn each_seed_of_2006_has_two_cpus_and_two_slots() {
-    let mut casts = vec![];
-    for online in [CpuMask::first_n(2), CpuMask::first_n(4)] {
-        for seed in 0..100 {
-            let cast = y2006::Cast::choose(seed, &online).expect("two CPUs");
-            assert_ne!(cast.reader, cast.writer);
-            assert_ne!(cast.slot, cast.next);
-            assert!(online.contains(cast.reader) && online.contains(cast.writer));
-            assert!(cast.slot < y2006::SLOTS && cast.next < y2006::SLOTS);
-            assert_eq!(Some(cast), y2006::Cast::choose(seed, &online));
-            if !casts.contains(&cast) {
-                casts.push(cast);
-            }
-        }
-    }
-    assert!(casts.len() > 100, "only {} tables", casts.len());
-    for few in [CpuMask::EMPTY, CpuMask::of(cpu(3))] {
-        assert_eq!(y2006::Cast::choose(1, &few), None);
-    }
-}
-
-#[test]
-fn the_lines_of_2006_fit_a_terminal() {
-    let cast = y2006::Cast::choose(1, &CpuMask::first_n(2)).expect("two CPUs");
-    for section in [Section::Open, Section::PreemptOff, Section::NoFlush] {
-        for line in [
-            cast.reads(section),
-            cast.takes(),
-            cast.keeps(),
-            cast.calls(section),
-            cast.changes(),
-            cast.frees(),
-            cast.sleeps(),
-            cast.uses(cast.slot, true),
-            cast.uses(cast.slot, false),
-        ] {
-            fits(&line);
-        }
-        assert!(matches!(cast.outcome(section, true), Outcome::Failed(_)));
-        assert!(matches!(cast.outcome(section, false), Outcome::Held(_)));
-    }
 }

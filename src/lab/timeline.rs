@@ -79,7 +79,7 @@ impl Timeline<'_> {
 fn column(event: &Event, cpu: Option<CpuId>, state: &mut Option<Then>) -> String {
     let Event { cpu: at, line } = event;
     let changed = match line.scene {
-        Scene::Comes(it) if cpu == Some(it) => Some(("(on)", Some(Then::Idle))),
+        Scene::Comes(it) if cpu == Some(it) && state.is_none() => Some(("(on)", Some(Then::Idle))),
         Scene::Goes(it) if cpu == Some(it) => Some(("(off)", None)),
         _ => None,
     };

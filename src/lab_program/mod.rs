@@ -1,7 +1,8 @@
 //! The race lab as a program: the command `lab`, over [`crate::lab`].
 //!
-//! It is a program like any other: its threads, stops, locks and CPUs are those of [`crate::api`],
-//! and it knows nothing else of the kernel. So it also shows that these suffice.
+//! It is a program like any other: its threads, stops, locks and CPUs are those of [`crate::api`].
+//! So it also shows that these suffice. Of the rest of the kernel it has the code of the lock
+//! validator, for a graph of its own.
 //!
 //! ```text
 //!   shell's thread            threads of the act
@@ -28,6 +29,7 @@ mod trouble;
 mod turns;
 mod y2006;
 mod y2014;
+mod y2017;
 
 use alloc::vec::Vec;
 use core::fmt::Write;
@@ -96,7 +98,8 @@ fn list(console: &mut dyn Console) -> Result<(), CommandError> {
 /// The old protocol did not fail, or ours did; or the lab could not be run: ECANCELED after a
 /// Ctrl-C, EOPNOTSUPP with too few CPUs online.
 pub fn run(lab: Lab, seed: u64, console: &mut dyn Console) -> Result<(), CommandError> {
-    writeln!(console, "Lab {}: {}, seed {seed}", lab.name(), lab.source())?;
+    writeln!(console, "Lab {}, seed {seed}", lab.name())?;
+    writeln!(console, "{}", lab.source())?;
     writeln!(
         console,
         "----- runs  ~~~~~ waits  ##### stands still  . has no part\n"
@@ -110,6 +113,7 @@ pub fn run(lab: Lab, seed: u64, console: &mut dyn Console) -> Result<(), Command
     match lab {
         Lab::Y2006 => y2006::run(seed, console, &mut show_fn),
         Lab::Y2014 => y2014::run(seed, console, &mut show_fn),
+        Lab::Y2017 => y2017::run(seed, console, &mut show_fn),
     }?;
     match judge(&acts) {
         Ok(()) => {
