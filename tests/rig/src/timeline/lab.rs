@@ -44,15 +44,13 @@ pub fn charts(printed: &str) -> Result<Vec<(String, Chart)>> {
     let mut lines = printed.lines().peekable();
     let mut before = "";
     while let Some(line) = lines.next() {
-        if let Some((name, title)) = line
+        if let Some((name, _)) = line
             .strip_prefix("Lab ")
-            .and_then(|rest| rest.split_once(": "))
+            .and_then(|rest| rest.split_once(", seed "))
         {
             let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric());
             ensure!(is_name, "{name} is no name of a lab");
-            let title = title
-                .rsplit_once(", seed ")
-                .map_or(title, |(title, _)| title);
+            let title = lines.next().unwrap_or_default();
             let chart = chart(&format!("Lab {name}: {title}"));
             // Of several replays of a lab the last one counts.
             labs.retain(|(known, _)| known != name);
@@ -224,7 +222,8 @@ mod tests {
     /// What a replay prints, with an act that goes on below.
     const PRINTED: &str = "\
 stillpoint# lab 2006
-Lab 2006: \"Is it safe?\" (Keith Owens), seed 1
+Lab 2006, seed 1
+\"Is it safe?\" (Keith Owens)
 ----- runs  ~~~~~ waits  ##### stands still  . has no part
 
 The old way: stop_machine()
@@ -326,7 +325,9 @@ lab 2006: the old way fails, ours holds
         };
         assert_eq!(error("The old way"), "lab 2006 has no act with a timeline");
         assert_eq!(error("  IT FAILS"), "an act of a lab has no outcome");
-        let odd = charts("Lab ../x: y\n").expect_err("no name").to_string();
+        let odd = charts("Lab ../x, seed 1\n")
+            .expect_err("no name")
+            .to_string();
         assert_eq!(odd, "../x is no name of a lab");
     }
 }
