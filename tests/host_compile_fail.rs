@@ -7,15 +7,18 @@
 //! The first line names both verdicts. If the second is `ok`, nothing but visibility
 //! keeps the mistake out.
 //!
-//! And what must compile: each example of the documentation of `api`, and the files in
-//! `examples/api`.
+//! And what must compile: each example of the documentation, and the files in `examples/api`.
 
+#[path = "support/examples.rs"]
+mod examples;
 #[path = "support/sources.rs"]
 mod sources;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
+
+use examples::Example;
 
 /// A library that programs are compiled against, and its target.
 struct Library {
@@ -243,64 +246,30 @@ fn only_these_modules_are_for_programs() {
     assert_eq!(modules, ["api"]);
 }
 
-/// Returns the examples in the documentation in `text`, a Rust file: those that stand there, and
-/// not in a file of their own. A line that rustdoc hides is there without its mark.
-fn examples(text: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut example: Option<String> = None;
-    for line in text.lines() {
-        let line = line.trim_start();
-        let Some(line) = line
-            .strip_prefix("//!")
-            .or_else(|| line.strip_prefix("///"))
-        else {
-            continue;
-        };
-        let line = line.strip_prefix(' ').unwrap_or(line);
-        match (line, &mut example) {
-            ("```no_run", _) => example = Some(String::new()),
-            ("```", Some(_)) => found.extend(example.take().filter(|example| !example.is_empty())),
-            (line, Some(example)) => {
-                // An attribute of a whole program has no place in a part of one.
-                let line = line.strip_prefix("# ").unwrap_or(line);
-                if !line.starts_with("#![") {
-                    *example += &format!("{line}\n");
-                }
-            }
-            _ => {}
-        }
-    }
-    found
+/// What an example of the documentation is inside of: its `?` may return any error.
+fn part(number: usize, example: &Example) -> String {
+    let Example { file, code, .. } = example;
+    format!(
+        "// {}\nfn example_{number}() -> Result<(), \
+         alloc::boxed::Box<dyn core::error::Error>> {{\n{code};Ok(())\n}}\n",
+        file.display()
+    )
 }
 
 #[test]
 fn the_examples_of_the_api_compile() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut files = vec![root.join("src/macros/lib.rs")];
-    sources::collect(&root.join("src/api"), &mut files).expect("a directory");
-    let mut program = "#![no_std]\n#![no_main]\nextern crate alloc;\n".to_owned();
-    let mut count = 0;
-    for file in files {
-        let text = fs::read_to_string(&file).expect("it can be read");
-        assert!(
-            !text.contains("```ignore"),
-            "{} has an example that is not compiled",
-            file.display()
-        );
-        for example in examples(&text) {
-            count += 1;
-            program += &format!(
-                "// {}\nfn example_{count}() -> Result<(), \
-                 alloc::boxed::Box<dyn core::error::Error>> {{\n{example};Ok(())\n}}\n",
-                file.display()
-            );
-        }
+    let mut program = "#![no_std]\n#![no_main]\n\
+        #![deny(unused_imports, unused_must_use, unused_mut)]\n\
+        extern crate alloc;\n"
+        .to_owned();
+    let parts = examples::of_documentation();
+    assert!(parts.len() > 15, "{} examples are too few", parts.len());
+    for (number, example) in parts.iter().enumerate() {
+        program += &part(number, example);
     }
-    assert!(count >= 10, "{count} examples are too few");
-    let mut files = Vec::new();
-    sources::collect(&root.join("examples/api"), &mut files).expect("a directory");
-    assert!(files.len() > 10, "{files:?}");
-    for (number, file) in files.iter().enumerate() {
+    let files = examples::of_files();
+    assert!(files.len() > 50, "{} files are too few", files.len());
+    for (number, Example { file, .. }) in files.iter().enumerate() {
         program += &format!("#[path = {file:?}]\nmod file_{number};\n");
     }
     let source = Path::new(env!("CARGO_TARGET_TMPDIR")).join("examples.rs");
@@ -308,6 +277,37 @@ fn the_examples_of_the_api_compile() {
     let [_, outside] = inside_and_outside();
     let said = outside.compile(&source, "examples");
     assert!(said.is_empty(), "{said}");
+}
+
+/// Returns the fences that begin a block in the documentation of `text`, a Rust file.
+fn fences(text: &str) -> Vec<&str> {
+    let all = text
+        .lines()
+        .filter_map(examples::documentation)
+        .map(str::trim);
+    // Each second one ends a block.
+    all.filter(|line| line.starts_with("```"))
+        .step_by(2)
+        .collect()
+}
+
+/// Returns whether a block that begins with `fence` is compiled, or is no Rust.
+fn is_known(fence: &str) -> bool {
+    [examples::EXAMPLE, "```text"].contains(&fence)
+}
+
+#[test]
+fn no_example_is_left_out() {
+    for file in examples::documented_files() {
+        let text = fs::read_to_string(&file).expect("it can be read");
+        for fence in fences(&text) {
+            assert!(
+                is_known(fence),
+                "{} has a block that is not compiled: {fence}",
+                file.display()
+            );
+        }
+    }
 }
 
 #[test]
@@ -325,6 +325,14 @@ fn an_example_is_found_where_it_stands() {
     /// ```no_run
     #[doc = include_str!(\"c.rs\")]
     /// ```
+    /// ```ignore
+    /// d();
+    /// ```
 ";
-    assert_eq!(examples(text), ["let a = 1;\nb(a);\n\n"]);
+    let found = examples::in_documentation(text);
+    let (code, shown) = ("let a = 1;\nb(a);\n\n", "#![no_std]\nb(a);\n\n");
+    assert_eq!(found, [(code.to_owned(), shown.to_owned())]);
+    let fences = fences(text);
+    let known: Vec<_> = fences.iter().map(|fence| is_known(fence)).collect();
+    assert_eq!(known, [true, true, true, false], "{fences:?}");
 }

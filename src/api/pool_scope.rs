@@ -142,7 +142,7 @@ impl Pool {
     /// has begun.
     ///
     /// ```no_run
-    /// # use stillpoint::api::{hotplug::InstallError, pool::Pool};
+    /// # use stillpoint::api::pool::Pool;
     /// # let pool = Pool::new()?;
     /// let words = ["still", "point"];
     /// let (first, second) = pool.scope(|scope| {
@@ -150,7 +150,6 @@ impl Pool {
     ///     (words[1].len(), first.join())
     /// });
     /// # assert_eq!(first + second, 10);
-    /// # Ok::<(), InstallError>(())
     /// ```
     ///
     /// # Context
@@ -180,14 +179,13 @@ impl Pool {
     ///
     /// ```no_run
     /// # use core::sync::atomic::{AtomicUsize, Ordering};
-    /// # use stillpoint::api::{hotplug::InstallError, pool::Pool};
+    /// # use stillpoint::api::pool::Pool;
     /// # let pool = Pool::new()?;
     /// let sum = AtomicUsize::new(0);
     /// pool.par_for(0..1000, 50, |number| {
     ///     sum.fetch_add(number, Ordering::Relaxed);
     /// });
     /// assert_eq!(sum.into_inner(), 499_500);
-    /// # Ok::<(), InstallError>(())
     /// ```
     ///
     /// # Context

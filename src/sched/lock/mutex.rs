@@ -88,13 +88,7 @@ impl<T, P: SchedHost> Mutex<T, P> {
     /// Does as [`Mutex::lock`] for a thread that may hold other mutexes of the same
     /// class: those that were made at the same place around the same type. `nesting`
     /// gives the order in which the thread takes them, which the lock validator of a
-    /// debug build checks.
-    ///
-    /// ```ignore
-    /// // Every transfer takes the account with the lower index first.
-    /// let low = accounts[from.min(to)].lock();
-    /// let high = accounts[from.max(to)].lock_nested(Nesting::Ascending);
-    /// ```
+    /// debug build checks. That of programs has an example.
     ///
     /// # Context
     /// As [`Mutex::lock`].
