@@ -8,6 +8,10 @@
 //! program, and a word with a value is a variable. A word with a dot in its name is neither,
 //! because Linux uses such names for its modules. The boot logs the words before `--` that
 //! the kernel doesn't know.
+//!
+//! ```no_run
+#![doc = include_str!("../../examples/api/status.rs")]
+//! ```
 
 use alloc::string::String;
 use alloc::vec::Vec;

@@ -2,6 +2,10 @@
 //!
 //! Up to 4096 bytes are kept that have been typed and not yet read. Each byte goes to one
 //! reader; the shell ([`run_shell`](crate::api::run_shell)) is a reader, too.
+//!
+//! ```no_run
+#![doc = include_str!("../../examples/api/console.rs")]
+//! ```
 
 use alloc::string::String;
 use alloc::vec::Vec;

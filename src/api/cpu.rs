@@ -87,6 +87,10 @@ impl<T: Sync + 'static> PerCpuVar<T> {
 /// Runs `call_fn` on CPU `cpu`, in its interrupt handler with IRQs masked, and
 /// returns its value.
 ///
+/// ```no_run
+#[doc = include_str!("../../examples/api/calls.rs")]
+/// ```
+///
 /// # Context
 /// A thread, or the function of a call whose caller waits; IRQs on or off. Not in another
 /// interrupt handler, such as a timer's function, and not inside a still point.

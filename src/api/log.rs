@@ -2,10 +2,7 @@
 //! here or from that crate itself.
 //!
 //! ```no_run
-//! use stillpoint::api::log;
-//!
-//! # let count = 7;
-//! log::info!("{} requests", count);
+#![doc = include_str!("../../examples/api/logging.rs")]
 //! ```
 //! A line goes to the console, with the time since the system counter started, if the boot
 //! argument `loglevel=` lets its level through: `error!` from 4 on, `warn!` from 5 on,

@@ -5,6 +5,16 @@
 /// comes out in one piece; output of other CPUs and threads may come in the middle of a
 /// longer one.
 ///
+/// ```no_run
+/// use stillpoint::{print, println};
+///
+/// // A bar that grows: no line is ended before it is done.
+/// for _ in 0..40 {
+///     print!("#");
+/// }
+/// println!(" done");
+/// ```
+///
 /// # Context
 /// Any; IRQs are masked while a piece of up to 128 bytes goes out.
 #[macro_export]
@@ -101,6 +111,20 @@ macro_rules! entry {
 /// Makes a program of the tests in this crate, the functions with the attribute
 /// [`test`](macro@crate::test). The file is one of `tests/`, with `harness = false` in the
 /// manifest. A program with [`main`](macro@crate::main) doesn't need it.
+///
+/// ```no_run
+/// #![no_std]
+/// #![no_main]
+///
+/// use stillpoint::api::stop::stop_machine;
+///
+/// #[stillpoint::test]
+/// fn a_still_point_returns_a_value() {
+///     assert_eq!(stop_machine(|| 42), Ok(42));
+/// }
+///
+/// stillpoint::test_main!();
+/// ```
 #[macro_export]
 macro_rules! test_main {
     () => {

@@ -1,4 +1,8 @@
 //! The use of the heap, from which `alloc`'s types allocate, and of the stacks.
+//!
+//! ```no_run
+#![doc = include_str!("../../examples/api/memory.rs")]
+//! ```
 
 use crate::cpu::CpuId;
 use crate::kernel::entry::enter;

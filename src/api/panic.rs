@@ -29,6 +29,10 @@ use crate::kernel::entry::enter;
 /// The hook runs on the stack of the code that has panicked, which may be an interrupt's
 /// stack, and nearly full.
 ///
+/// ```no_run
+#[doc = include_str!("../../examples/api/panic_hook.rs")]
+/// ```
+///
 /// # Context
 /// Any. `hook` is called on the CPU that has panicked.
 ///

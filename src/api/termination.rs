@@ -27,7 +27,11 @@ impl From<u8> for ExitStatus {
     }
 }
 
-/// A type that `main` may return: see [`entry!`](crate::entry!).
+/// A type that `main` may return: see [`entry!`](crate::entry!). A program may have its own:
+///
+/// ```no_run
+#[doc = include_str!("../../examples/api/status.rs")]
+/// ```
 pub trait Termination {
     /// Returns the status that the machine ends with.
     ///

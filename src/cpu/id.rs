@@ -7,6 +7,18 @@ use crate::config::MAX_CPUS;
 /// The logical number of a CPU: its place in the device tree's `/cpus`, with the boot
 /// CPU moved to 0. Users type this number and masks are indexed by it. Firmware and the
 /// interrupt controller know only `Mpidr`.
+///
+/// ```no_run
+/// use stillpoint::api::cpu::CpuId;
+///
+/// // A number that is typed may be any; one that stands in the program is checked when it is built.
+/// # let typed = "7";
+/// let wanted = CpuId::new(typed.parse()?).ok_or("there is no such CPU")?;
+/// const HELPER: CpuId = CpuId::from_index(1);
+/// let of_three = [CpuId::BOOT, HELPER, wanted];
+/// // Each is a name on the console, an index of an array, and a word for other programs.
+/// let words = of_three.map(|cpu| (cpu.index(), cpu.as_u32()));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CpuId(u16);
 

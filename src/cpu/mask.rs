@@ -7,6 +7,37 @@ use crate::cpu::CpuId;
 use crate::sync::Bits;
 
 /// A set of CPUs. Prints as Linux prints one: `0-3,8`; the empty set prints as nothing.
+///
+/// ```no_run
+/// use stillpoint::api::cpu::{self, CpuId, CpuMask};
+/// use stillpoint::println;
+///
+/// // The work gets the CPUs that are there, but for three that are kept for something else.
+/// let mut kept = CpuMask::first_n(4);
+/// kept.remove(CpuId::from_index(2));
+/// let online = cpu::online_racy();
+/// let for_work = cpu::active_racy().and(&online).without(&kept);
+/// match (for_work.only(), for_work.first()) {
+///     (Some(cpu), _) => println!("all work is on CPU{cpu}"),
+///     (None, Some(first)) => println!("CPUs {for_work} work, CPU{first} leads them"),
+///     (None, None) => println!("there is none to work on"),
+/// }
+///
+/// // Those that are off could help; those that firmware has lost could not.
+/// let mut helpers = CpuMask::EMPTY;
+/// for cpu in cpu::present().without(&online).iter() {
+///     if !kept.contains(cpu) {
+///         helpers.insert(cpu);
+///     }
+/// }
+/// assert!(helpers.is_subset_of(&cpu::possible()));
+/// if !helpers.is_empty() {
+///     println!("there could be {} CPUs", for_work.or(&helpers).count());
+/// }
+///
+/// // As words, CPU 0 in the lowest bit of the first, and back.
+/// assert_eq!(CpuMask::from_bits(*helpers.bits()), helpers);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct CpuMask(Bits);
 

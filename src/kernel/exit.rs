@@ -42,6 +42,17 @@ pub(crate) fn set_semihosting(asked_for: bool) {
 ///
 /// # Context
 /// Any; nothing else runs on this CPU afterwards.
+///
+/// ```no_run
+/// # use core::time::Duration;
+/// use stillpoint::api::exit;
+/// use stillpoint::api::time::{Timer, deadline};
+///
+/// // Threads may hang in what follows. An interrupt ends the machine then, with a status that says
+/// // so; `main` has only to return if all goes well.
+/// let watchdog = Timer::new(|| exit(3));
+/// watchdog.start(deadline(Duration::from_secs(60)));
+/// ```
 pub fn exit(status: u32) -> ! {
     let _masked = Hw::irq_save();
     if SEMIHOSTING.load(Ordering::Relaxed) {

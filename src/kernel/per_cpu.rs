@@ -64,6 +64,10 @@ pub(crate) fn init(cpus: usize) {
 
 /// A variable of which every possible CPU has its own copy. Made by
 /// [`percpu!`](crate::percpu).
+///
+/// ```no_run
+#[doc = include_str!("../../examples/api/per_cpu.rs")]
+/// ```
 #[derive(Debug)]
 pub struct PerCpuVar<T: 'static> {
     /// The variable in the section `.percpu`, which holds the first value of every copy.

@@ -17,6 +17,14 @@ use crate::shell::{Outcome, Shell, ShellCommand, Status, check_commands, run_sho
 ///
 /// # Context
 /// Thread.
+///
+/// ```no_run
+/// #[stillpoint::main]
+/// fn main() {
+///     // What the program has to do at boot goes here.
+///     stillpoint::api::run_shell()
+/// }
+/// ```
 pub fn run_shell() -> ! {
     run_shell_with(&[])
 }
