@@ -3,7 +3,9 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use alloc::vec::Vec;
 
 use stillpoint::api::cpu::{CpuId, possible};
-use stillpoint::api::hotplug::{InstallError, RegisteredService, Service, register_service};
+use stillpoint::api::hotplug::{
+    InstallError, NotRemoved, RegisteredService, Service, register_service,
+};
 
 /// Does what CPUs are given, each on the CPU that it was given to.
 pub(crate) struct Worker {
@@ -32,4 +34,16 @@ pub(crate) fn start() -> Result<RegisteredService<Worker>, InstallError> {
     let cpus = possible();
     let given = cpus.iter().map(|_| AtomicUsize::new(0)).collect();
     register_service("worker", Worker { given })
+}
+
+/// Ends the service; what was given and not done is lost. A thread that hotplug waits for can't
+/// end it: then it goes on for ever. Returns whether it has ended.
+pub(crate) fn end(worker: RegisteredService<Worker>) -> bool {
+    match worker.remove() {
+        Ok(()) => true,
+        Err(NotRemoved { handle, .. }) => {
+            handle.keep();
+            false
+        }
+    }
 }

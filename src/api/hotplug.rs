@@ -44,6 +44,10 @@ pub use crate::hotplug::{
 pub use crate::sched::lock::WouldDeadlock;
 
 /// No CPU comes or goes while this exists.
+///
+/// ```no_run
+#[doc = include_str!("../../examples/api/callees.rs")]
+/// ```
 #[must_use]
 pub struct CpusReadGuard {
     _guard: Entered<lock::CpusReadGuard<'static, Hw>>,
@@ -132,6 +136,10 @@ pub fn registration_lock() -> Result<RegistrationGuard, WouldDeadlock> {
 /// [`CpuUpError`]. The other CPUs go on as before. `cpu` itself may be left half way, or
 /// quarantined, which means that its end has not been seen: [`Left`] says which. It can be
 /// brought up or taken down again from there.
+///
+/// ```no_run
+#[doc = include_str!("../../examples/api/bring_up.rs")]
+/// ```
 pub fn cpu_up(cpu: CpuId) -> Result<(), CpuUpError> {
     let _in_kernel = enter();
     kernel().hotplug.cpu_up(cpu)
@@ -146,6 +154,10 @@ pub fn cpu_up(cpu: CpuId) -> Result<(), CpuUpError> {
 /// # Errors
 /// [`CpuDownError`]. The other CPUs go on as before. `cpu` itself may be left half way, or
 /// offline and quarantined, as with [`cpu_up`].
+///
+/// ```no_run
+#[doc = include_str!("../../examples/api/take_down.rs")]
+/// ```
 pub fn cpu_down(cpu: CpuId) -> Result<(), CpuDownError> {
     let _in_kernel = enter();
     kernel().hotplug.cpu_down(cpu)
@@ -162,6 +174,10 @@ pub fn cpu_down(cpu: CpuId) -> Result<(), CpuDownError> {
 /// # Errors
 /// As [`cpu_down`]. At the deadline it is [`CpuDownError::Late`] or the error of a step, with the
 /// errno ETIMEDOUT. They name what was in the way: a thread, a step or a CPU.
+///
+/// ```no_run
+#[doc = include_str!("../../examples/api/in_time.rs")]
+/// ```
 pub fn cpu_down_before(cpu: CpuId, deadline: Instant) -> Result<(), CpuDownError> {
     let _in_kernel = enter();
     kernel().hotplug.cpu_down_before(cpu, deadline)
@@ -266,6 +282,10 @@ pub fn cpus_down_before(cpus: &CpuMask, deadline: Instant) -> Result<(), BatchEr
 /// # Errors
 /// [`TargetError`], EINVAL if no CPU may rest in `state`. If a step fails, the CPU goes back to
 /// where it was, or is left as by [`cpu_up`] or [`cpu_down`].
+///
+/// ```no_run
+#[doc = include_str!("../../examples/api/rest.rs")]
+/// ```
 pub fn cpu_set_target(cpu: CpuId, state: usize) -> Result<(), TargetError> {
     let _in_kernel = enter();
     kernel().hotplug.cpu_set_target(cpu, state)
@@ -361,6 +381,10 @@ impl Frozen {
 /// # Errors
 /// [`FreezeError`]: EBUSY if hotplug is disabled, EINVAL if `stays` is not active, ETIMEDOUT if the
 /// limit came before the first step, or what [`cpu_down`] returned for a CPU.
+///
+/// ```no_run
+#[doc = include_str!("../../examples/api/freeze.rs")]
+/// ```
 pub fn freeze(stays: CpuId) -> Result<Frozen, FreezeError> {
     let _in_kernel = enter();
     let frozen = kernel().hotplug.freeze(stays);

@@ -97,6 +97,10 @@ pub fn spawn_on_each_cpu(
 }
 
 /// What a thread of [`spawn_on_each_cpu`] asks of its CPU.
+///
+/// ```no_run
+#[doc = include_str!("../../examples/api/turns.rs")]
+/// ```
 pub struct Residence<'a> {
     cpu: CpuId,
     stays: &'a dyn sched::Stays,

@@ -81,6 +81,10 @@ impl PrepareStep {
     /// Installs the step without a call of the startup: the CPUs that are online count as
     /// having passed it.
     ///
+    /// ```no_run
+    #[doc = include_str!("../../examples/api/prepared.rs")]
+    /// ```
+    ///
     /// # Context
     /// As [`PrepareStep::install`].
     ///
@@ -282,6 +286,10 @@ pub(super) fn install(
 
 /// A step that is installed. It can't be copied, and dropping it removes the step as
 /// [`Step::remove`] does.
+///
+/// ```no_run
+#[doc = include_str!("../../examples/api/removal.rs")]
+/// ```
 ///
 /// # Panics
 /// If it is dropped where [`Step::remove`] returns an error or may not be called.

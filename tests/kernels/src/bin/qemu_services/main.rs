@@ -152,7 +152,7 @@ fn example() -> bool {
         true
     });
     let idle = || possible().iter().all(|cpu| !worker.should_run(cpu));
-    gave && eventually(idle) && worker.remove().is_ok()
+    gave && eventually(idle) && example::end(worker)
 }
 
 /// Returns the calls since the last time, once there are `count` of them.
