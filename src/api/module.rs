@@ -31,14 +31,7 @@ pub use crate::module::{Atomic, Counting, LoadError, ModuleState, Plain, UnloadE
 /// [`FLUSH_LIMIT`](crate::api::stop::FLUSH_LIMIT).
 ///
 /// ```no_run
-/// use stillpoint::api::module::{Atomic, Module};
-///
-/// static TABLE: Module<[u32; 4], Atomic> = Module::new();
-///
-/// let loaded = TABLE.load([1, 2, 3, 4], |_own| Ok::<(), ()>(()));
-/// assert!(loaded.is_ok());
-/// assert_eq!(TABLE.try_get().map(|table| table[2]), Some(3));
-/// assert_eq!(TABLE.unload(), Ok([1, 2, 3, 4]));
+#[doc = include_str!("../../examples/api/module_kinds.rs")]
 /// ```
 #[derive(Debug)]
 pub struct Module<T, K = Plain>(module::Module<T, Hw, K>);

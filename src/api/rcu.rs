@@ -6,6 +6,10 @@
 //!
 //! A section is a region with preemption off, or with IRQs masked: [`read`] is one, and so
 //! is any hold of a spin lock.
+//!
+//! ```no_run
+#![doc = include_str!("../../examples/api/grace_periods.rs")]
+//! ```
 
 use alloc::boxed::Box;
 

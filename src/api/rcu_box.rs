@@ -12,15 +12,7 @@ use crate::sync::atomic::{AtomicPtr, Ordering};
 /// replace it. A reader has the old value or the new one, whole, for as long as its section lasts.
 ///
 /// ```no_run
-/// use stillpoint::api::rcu::{self, RcuBox};
-///
-/// let limits = RcuBox::new((0, 99));
-/// let sum = rcu::read(|guard| {
-///     let (low, high) = limits.read(guard);
-///     low + high
-/// });
-/// let old = limits.replace((10, 20));
-/// assert_eq!((sum, old), (99, (0, 99)));
+#[doc = include_str!("../../examples/api/rcu_box.rs")]
 /// ```
 pub struct RcuBox<T> {
     /// From `Box::into_raw`.

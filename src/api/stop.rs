@@ -89,6 +89,21 @@ pub fn stop_machine_cpuslocked<R: Send>(
 /// operation that brings the CPU up has them. It waits with IRQs masked, and is not given up: the
 /// operation can't turn back there.
 ///
+/// ```no_run
+/// use core::sync::atomic::{AtomicUsize, Ordering};
+/// use stillpoint::api::hotplug::{InitStep, Step};
+/// use stillpoint::api::stop::stop_machine_from_inactive_cpu;
+///
+/// static LARGEST: AtomicUsize = AtomicUsize::new(0);
+/// // Before a CPU does anything, all others have seen that it is there.
+/// let step: Step = InitStep::new("largest")
+///     .stops_machine()
+///     .startup(|cpu| {
+///         stop_machine_from_inactive_cpu(|| LARGEST.fetch_max(cpu.index(), Ordering::Relaxed));
+///     })
+///     .install_nocalls()?;
+/// ```
+///
 /// # Panics
 /// Elsewhere; if `call_fn` may wait, or allocates; with a spin lock held, but one that was taken with
 /// `lock_irqsave` is found in a debug build only.
@@ -102,6 +117,10 @@ pub fn stop_machine_from_inactive_cpu<R: Send>(call_fn: impl FnOnce() -> R + Sen
 }
 
 /// As [`stop_machine()`], and returns the times of the stop, too.
+///
+/// ```no_run
+#[doc = include_str!("../../examples/api/still_times.rs")]
+/// ```
 ///
 /// # Context
 /// As for [`stop_machine()`].
@@ -200,6 +219,10 @@ pub fn stop_one_cpu_nowait(cpu: CpuId, work: StopWork) -> Result<(), NowaitError
 
 /// Stops `cpu` and `other`, runs `call_fn` on `cpu` while neither moves, and returns its value.
 /// All other CPUs go on.
+///
+/// ```no_run
+#[doc = include_str!("../../examples/api/budgets.rs")]
+/// ```
 ///
 /// # Context
 /// Thread, preemption on; sleeps. `call_fn` runs as that of [`stop_machine()`] does.

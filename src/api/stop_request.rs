@@ -15,6 +15,10 @@ use crate::time::Instant;
 /// another interrupt handler, or a thread of a CPU that has not come.
 ///
 /// A token that was cancelled stays so: a later stop with it is given up at once.
+///
+/// ```no_run
+#[doc = include_str!("../../examples/api/cancel.rs")]
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct CancelToken(stop_machine::CancelToken<Hw>);
 
@@ -52,19 +56,7 @@ impl CancelToken {
 /// [`stop_machine`](super::stop::stop_machine).
 ///
 /// ```no_run
-/// use core::time::Duration;
-/// use stillpoint::println;
-/// use stillpoint::api::stop::{Stop, StopError};
-/// use stillpoint::api::time::deadline;
-///
-/// let stopped = Stop::new()
-///     .before(deadline(Duration::from_millis(10)))
-///     .run(|| "nothing else moves");
-/// match stopped {
-///     Ok(value) => println!("{value}"),
-///     Err(StopError::Late(missing)) => println!("{} CPUs did not come", missing.len()),
-///     Err(error) => println!("{error}"),
-/// }
+#[doc = include_str!("../../examples/api/late.rs")]
 /// ```
 #[must_use]
 pub struct Stop<'a> {

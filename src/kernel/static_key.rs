@@ -71,6 +71,10 @@ pub(crate) use static_branch_unlikely;
 /// It is a static, and [`static_branch_unlikely!`](crate::static_branch_unlikely!) and
 /// [`static_branch_likely!`](crate::static_branch_likely!) look at it. It counts: it is on while
 /// it was enabled more often than disabled. At first it is `ON`.
+///
+/// ```no_run
+#[doc = include_str!("../../examples/api/key_users.rs")]
+/// ```
 #[derive(Debug)]
 #[repr(transparent)] // The table has the address of the static, which is that of the key.
 pub struct StaticKey<const ON: bool = false> {
