@@ -90,6 +90,15 @@ internal!(spin::Once);
 /// Keeps its content in cache lines of its own.
 ///
 /// The size is `CACHE_LINE` of `config`.
+///
+/// ```no_run
+/// use core::sync::atomic::AtomicU64;
+/// use stillpoint::api::sync::CachePadded;
+///
+/// // Different CPUs write to the two. On one line they would take it from each other each time.
+/// static SENT: CachePadded<AtomicU64> = CachePadded(AtomicU64::new(0));
+/// static RECEIVED: CachePadded<AtomicU64> = CachePadded(AtomicU64::new(0));
+/// ```
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct CachePadded<T>(pub T);

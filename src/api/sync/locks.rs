@@ -7,6 +7,10 @@ use crate::sched::lock;
 use crate::time::Instant;
 
 /// A value that one thread at a time may use; other threads sleep until it is free.
+///
+/// ```no_run
+#[doc = include_str!("../../../examples/api/accounts.rs")]
+/// ```
 pub struct Mutex<T>(lock::Mutex<T, Hw>);
 
 impl<T> Mutex<T> {
@@ -40,15 +44,7 @@ impl<T> Mutex<T> {
     /// Does as [`Mutex::lock`] for a thread that may hold other mutexes of the same
     /// class: those that were made at the same place around the same type. `nesting`
     /// gives the order in which the thread takes them, which the lock validator of a
-    /// debug build checks.
-    ///
-    /// ```no_run
-    /// # use stillpoint::api::sync::{Mutex, Nesting};
-    /// # let (accounts, from, to) = ([const { Mutex::new(0) }; 2], 0_usize, 1_usize);
-    /// // Every transfer takes the account with the lower index first.
-    /// let low = accounts[from.min(to)].lock();
-    /// let high = accounts[from.max(to)].lock_nested(Nesting::Ascending);
-    /// ```
+    /// debug build checks. [`Mutex`] has an example.
     ///
     /// # Context
     /// As [`Mutex::lock`].
@@ -107,7 +103,8 @@ impl<'a, T> MutexGuard<'a, T> {
 
 changes!(MutexGuard);
 
-/// A value that many threads may read, or one may change; other threads sleep until then.
+/// A value that many threads may read, or one may change; other threads sleep until then. [`Mutex`]
+/// has an example of both.
 pub struct RwLock<T>(lock::RwLock<T, Hw>);
 
 impl<T> RwLock<T> {
@@ -196,6 +193,10 @@ pub struct RwLockWriteGuard<'a, T>(Entered<lock::WriteGuard<'a, T, Hw>>);
 changes!(RwLockWriteGuard);
 
 /// A value that the first caller makes, once; other callers sleep until it is made.
+///
+/// ```no_run
+#[doc = include_str!("../../../examples/api/host_name.rs")]
+/// ```
 pub struct Once<T>(lock::Once<T, Hw>);
 
 impl<T> Once<T> {

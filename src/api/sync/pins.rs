@@ -27,6 +27,10 @@ impl<G: sync::PinnedCpu<Hw>> KeepsCpu for G {}
 
 /// A value that one CPU at a time may use; other CPUs spin until it is free. For sections of
 /// a few instructions, and for data that interrupt handlers and threads share.
+///
+/// ```no_run
+#[doc = include_str!("../../../examples/api/ring.rs")]
+/// ```
 pub struct SpinLock<T>(sync::SpinLock<T, Hw>);
 
 impl<T> SpinLock<T> {

@@ -9,6 +9,10 @@ use crate::time::Instant;
 /// A place where threads wait until the value of a [`Mutex`](crate::api::sync::Mutex) has
 /// changed; the mutex is unlocked meanwhile. They sleep at once: how long that takes, no owner of a
 /// lock says.
+///
+/// ```no_run
+#[doc = include_str!("../../../examples/api/channel.rs")]
+/// ```
 pub struct Condvar(lock::Condvar<Hw>);
 
 impl Condvar {
@@ -96,6 +100,10 @@ impl Default for Condvar {
 }
 
 /// An event that threads wait for. It counts the completions that no waiter has taken yet.
+///
+/// ```no_run
+#[doc = include_str!("../../../examples/api/device.rs")]
+/// ```
 pub struct Completion(lock::Completion<Hw>);
 
 impl Completion {
@@ -198,6 +206,10 @@ impl Default for Completion {
 ///
 /// A permit may stand for an event, so a thread sleeps at once. Where one thread at a time may go on,
 /// a [`Mutex`](crate::api::sync::Mutex) is cheaper: a wait for it spins first.
+///
+/// ```no_run
+#[doc = include_str!("../../../examples/api/permits.rs")]
+/// ```
 pub struct Semaphore(lock::Semaphore<Hw>);
 
 impl Semaphore {
@@ -245,6 +257,10 @@ impl Semaphore {
 /// A place where threads wait until a condition holds. The condition is the caller's: the
 /// thread that makes it true does so first, then wakes the waiters. No wake-up is lost
 /// between the check of the condition and the wait.
+///
+/// ```no_run
+#[doc = include_str!("../../../examples/api/items.rs")]
+/// ```
 pub struct WaitQueue(lock::WaitQueue<Hw>);
 
 impl WaitQueue {
