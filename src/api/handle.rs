@@ -12,6 +12,10 @@ use crate::sched::{self, AffinityError, Class, Nice};
 
 /// A handle of a thread, for code that wakes or moves the thread. Clones are equal and stand
 /// for the same thread. A handle may outlive the thread; then its methods have no effect.
+///
+/// ```no_run
+#[doc = include_str!("../../examples/api/parking.rs")]
+/// ```
 #[derive(Clone)]
 pub struct Thread(Arc<sched::Thread<Hw>>);
 
@@ -22,6 +26,10 @@ pub struct Thread(Arc<sched::Thread<Hw>>);
 pub struct ThreadId(usize);
 
 /// What a thread has used of the CPUs, as of a moment ago.
+///
+/// ```no_run
+#[doc = include_str!("../../examples/api/usage.rs")]
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// For how long it has had a CPU. The time of the interrupts that came meanwhile is in
@@ -137,6 +145,10 @@ impl Thread {
 
     /// Sets the CPUs on which the thread may run. If it is the running thread, it runs on one
     /// of them on return, unless it is pinned.
+    ///
+    /// ```no_run
+    #[doc = include_str!("../../examples/api/pinned.rs")]
+    /// ```
     ///
     /// # Context
     /// Thread, preemption on.

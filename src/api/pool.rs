@@ -304,6 +304,10 @@ impl fmt::Debug for Pool {
 }
 
 /// A handle that returns the value of a job. If it is dropped, the job is done all the same.
+///
+/// ```no_run
+#[doc = include_str!("../../examples/api/jobs.rs")]
+/// ```
 pub struct JobHandle<T> {
     pub(super) job: Arc<Job<Hw>>,
     pub(super) outcome: Arc<Outcome<T>>,

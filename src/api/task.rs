@@ -232,6 +232,10 @@ pub fn sleep_until(at: Instant) -> Sleep {
 
 /// A future that is ready at an instant: see [`sleep`]. It is polled and dropped in a thread, with
 /// preemption on.
+///
+/// ```no_run
+#[doc = include_str!("../../examples/api/timeouts.rs")]
+/// ```
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct Sleep {
     at: Instant,

@@ -44,6 +44,10 @@ pub enum OnOffline {
 }
 
 /// The properties of a thread that is to be started.
+///
+/// ```no_run
+#[doc = include_str!("../../examples/api/builder.rs")]
+/// ```
 #[derive(Clone, Debug)]
 pub struct Builder {
     name: ThreadName,
@@ -278,6 +282,18 @@ pub fn sleep_until(at: Instant) {
 /// Lets the other threads of this CPU that are as urgent run first: of ordinary ones those
 /// that are due within the caller's next slice, and at least one of them.
 ///
+/// ```no_run
+/// # let blocks = [[1_u64; 1000]; 1000];
+/// use stillpoint::api::thread::yield_now;
+///
+/// // In a thread of the class FIFO: others of its priority run only where it lets them.
+/// let mut sum = 0;
+/// for block in &blocks {
+///     sum += block.iter().sum::<u64>();
+///     yield_now();
+/// }
+/// ```
+///
 /// # Context
 /// Thread, preemption on.
 pub fn yield_now() {
@@ -305,6 +321,10 @@ pub fn no_flush<R>(read_fn: impl FnOnce() -> R) -> R {
 /// [`rcu::synchronize_tasks`](crate::api::rcu::synchronize_tasks) waits for this thread because
 /// of what it did before. For a long section of [`no_flush`], and for a loop that neither sleeps
 /// nor yields.
+///
+/// ```no_run
+#[doc = include_str!("../../examples/api/loops.rs")]
+/// ```
 ///
 /// # Context
 /// Thread, preemption on: if a flush is under way the thread gives its CPU away.
@@ -429,6 +449,10 @@ impl<T> ScopedJoinHandle<'_, T> {
 
 /// Calls `body` with a scope. Threads of the scope may borrow data that lives longer than the
 /// call. Returns when all of them have ended.
+///
+/// ```no_run
+#[doc = include_str!("../../examples/api/scoped.rs")]
+/// ```
 ///
 /// # Context
 /// Thread, preemption on.

@@ -24,6 +24,10 @@ pub use crate::time::{Frequency, Instant};
 /// A function that is called at an instant, once or periodically. Dropping the timer cancels
 /// it, and drops the function with all that it owns, in the thread that drops the timer. The
 /// drop waits as [`Timer::cancel`] does, and panics where that does.
+///
+/// ```no_run
+#[doc = include_str!("../../examples/api/timers.rs")]
+/// ```
 pub struct Timer(Entered<sched::Timer<Hw>>);
 
 impl Timer {
@@ -101,6 +105,10 @@ impl Timer {
 }
 
 /// Returns the present instant.
+///
+/// ```no_run
+#[doc = include_str!("../../examples/api/instants.rs")]
+/// ```
 ///
 /// # Context
 /// Any.

@@ -62,6 +62,10 @@ pub enum Policy {
 }
 
 /// The scheduling class of a thread.
+///
+/// ```no_run
+#[doc = include_str!("../../examples/api/classes.rs")]
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// A stopper: if it is runnable, it runs.
