@@ -10,12 +10,18 @@
 //! item of an `impl` four columns from there. For a type that is re-exported, the test reads
 //! the module of the kernel that has it, and lists its methods, constants and public fields.
 
+#[path = "support/examples.rs"]
+mod examples;
+#[path = "host_public/shown.rs"]
+mod shown;
 #[path = "support/sources.rs"]
 mod sources;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+
+use shown::Shown;
 
 /// The attribute that hides the next item from programs.
 const INSIDE: &str = "#[cfg(feature = \"internals\")]";
@@ -24,7 +30,7 @@ const INSIDE: &str = "#[cfg(feature = \"internals\")]";
 const PRIVATE: [&str; 6] = ["mod", "macros", "termination", "locks", "pins", "waits"];
 
 /// Files whose names another module re-exports, each with that module.
-const OF: [(&str, &str); 8] = [
+const OF: [(&str, &str); 9] = [
     ("handle", "thread"),
     ("init_step", "hotplug"),
     ("step", "hotplug"),
@@ -33,6 +39,7 @@ const OF: [(&str, &str); 8] = [
     ("rcu_box", "rcu"),
     ("pool_scope", "pool"),
     ("residents", "hotplug"),
+    ("stop_request", "stop"),
 ];
 
 /// The words that may stand between `pub` and the name.
@@ -240,6 +247,30 @@ fn listed() -> BTreeSet<String> {
         .collect()
 }
 
+/// The items that no example shows, and why, besides those that are hidden.
+const NOT_SHOWN: [(&str, &str); 1] = [("api::cpu::PerCpuVar::new", "`percpu!` calls it")];
+
+/// Returns whether `item` of `listed` is hidden from the documentation, or the member of a type
+/// that is.
+fn is_hidden(item: &str, listed: &BTreeSet<String>) -> bool {
+    let owner = item.rsplit_once("::").map_or(item, |(owner, _)| owner);
+    item.ends_with(" (hidden)") || listed.contains(&format!("{owner} (hidden)"))
+}
+
+/// Returns whether `item` is the member of a type, and another type of `listed` has one of the
+/// same name.
+fn is_ambiguous(item: &str, listed: &BTreeSet<String>) -> bool {
+    let member = |item: &str| -> Option<String> {
+        let (owner, member) = item.rsplit_once("::")?;
+        let owner = owner.rsplit("::").next()?;
+        owner
+            .starts_with(char::is_uppercase)
+            .then(|| member.to_owned())
+    };
+    let name = member(item);
+    name.is_some() && listed.iter().filter(|it| member(it) == name).count() > 1
+}
+
 /// The kernel that shows what becomes of each function in a still point.
 const IN_STILL_POINT: &str = "tests/kernels/src/bin/qemu_forbidden_still/main.rs";
 
@@ -376,6 +407,34 @@ fn the_public_items_are_those_of_the_list() {
         new.is_empty() && gone.is_empty(),
         "tests/public_items.txt promises what programs may use.\n\
          Public, and not in it: {new:#?}\nIn it, and not public: {gone:#?}"
+    );
+}
+
+#[test]
+fn each_item_is_shown_by_an_example() {
+    let listed = listed();
+    let mut all = examples::of_documentation();
+    all.extend(examples::of_files());
+    let all: Vec<Shown> = all
+        .iter()
+        .map(|example| Shown::new(&example.code, &example.shown))
+        .collect();
+    let is_shown = |item: &str| {
+        let is_ambiguous = is_ambiguous(item, &listed);
+        all.iter().any(|example| example.has(item, is_ambiguous))
+    };
+    let excepted = |item: &str| NOT_SHOWN.iter().any(|(it, _)| *it == item);
+    let missing: Vec<_> = listed
+        .iter()
+        .filter(|item| !is_hidden(item, &listed) && !excepted(item) && !is_shown(item))
+        .collect();
+    let stale: Vec<_> = NOT_SHOWN
+        .iter()
+        .filter(|(item, _)| !listed.contains(*item) || is_shown(item))
+        .collect();
+    assert!(
+        missing.is_empty() && stale.is_empty(),
+        "no example shows {missing:#?}\nexceptions that are none: {stale:#?}"
     );
 }
 
