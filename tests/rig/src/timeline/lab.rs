@@ -20,6 +20,15 @@ const NAMES: usize = 9;
 /// The line before an act's table, which follows its heading.
 const TABLE: &str = "  step CPU thread ";
 
+/// What the colours mean.
+const MEANINGS: [(Paint, &str); 5] = [
+    (Paint::Green, "runs"),
+    (Paint::Yellow, "waits"),
+    (Paint::Blue, "stands still"),
+    (Paint::Red, "goes wrong"),
+    (Paint::Grey, "the CPU goes or comes, or is offline"),
+];
+
 /// What a column says of a CPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Column {
@@ -32,6 +41,8 @@ enum State {
     Runs,
     Waits,
     Still,
+    /// It is offline.
+    Off,
 }
 
 /// Returns the labs in what was `printed`: the name of each, such as `2006`, and its chart.
@@ -69,7 +80,8 @@ pub fn charts(printed: &str) -> Result<Vec<(String, Chart)>> {
             before = line;
         }
     }
-    for (name, chart) in &labs {
+    for (name, chart) in &mut labs {
+        chart.legend = legend(chart);
         ensure!(
             !chart.rows.is_empty(),
             "lab {name} has no act with a timeline"
@@ -82,24 +94,26 @@ fn is_outcome(line: &str) -> bool {
     line.starts_with("  IT FAILS") || line.starts_with("  It holds")
 }
 
+/// Says what the colours mean that are there.
+fn legend(chart: &Chart) -> Vec<Legend> {
+    let bars = || chart.panels.iter().flat_map(|panel| &panel.bars);
+    let used = MEANINGS
+        .iter()
+        .filter(|(paint, _)| bars().any(|bar| bar.paint == *paint));
+    let entry = |(paint, text): &(Paint, &str)| Legend {
+        sign: Sign::Bar(*paint),
+        text: (*text).to_owned(),
+    };
+    used.map(entry).collect()
+}
+
 fn chart(title: &str) -> Chart {
-    let legend = [
-        (Paint::Green, "runs"),
-        (Paint::Yellow, "waits"),
-        (Paint::Blue, "stands still"),
-        (Paint::Red, "goes wrong"),
-    ];
-    let legend = legend.map(|(paint, text)| Legend {
-        sign: Sign::Bar(paint),
-        text: text.to_owned(),
-    });
     Chart {
         title: title.to_owned(),
         description: "A row for each CPU, a column for each step.".to_owned(),
         lane: 20.0,
         axis: Axis::Steps,
         panels: vec![Panel::default()],
-        legend: legend.into(),
         ..Chart::default()
     }
 }
@@ -165,6 +179,8 @@ fn column(text: &str) -> Column {
     let end = text.find(['-', '~', '#', ' ']).unwrap_or(text.len());
     let mark = text[..end].trim_end_matches('.');
     let state = match text[end..].chars().next() {
+        // An idle CPU has a dot where nothing begins.
+        _ if text.trim().is_empty() || mark == "(off)" => Some(State::Off),
         Some('-') => Some(State::Runs),
         Some('~') => Some(State::Waits),
         Some('#') => Some(State::Still),
@@ -209,6 +225,7 @@ fn paint(column: &Column) -> Paint {
     match column.state {
         _ if is_wrong => Paint::Red,
         _ if column.mark.starts_with('(') => Paint::Grey,
+        Some(State::Off) => Paint::Grey,
         Some(State::Waits) => Paint::Yellow,
         Some(State::Still) => Paint::Blue,
         Some(State::Runs) | None => Paint::Green,
@@ -303,7 +320,7 @@ lab 2006: the old way fails, ours holds
             (1, 1, 2, "", Paint::Blue),
             (1, 2, 3, "STALE", Paint::Red),
             (2, 1, 3, "call", Paint::Yellow),
-            (3, 0, 1, "(off)", Paint::Grey),
+            (3, 0, 2, "(off)", Paint::Grey),
             (4, 0, 2, "read", Paint::Green),
         ];
         assert_eq!(bars, expected);

@@ -2,6 +2,8 @@
 //! place.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
 use roxmltree::{Document, Node};
 use serde_json::Value;
@@ -273,14 +275,26 @@ fn any_names_and_times_make_a_picture() {
     }
 }
 
-/// The pictures of the README are not drawn by the tests, but somebody has to have drawn them.
+/// The tests don't draw the pictures of the documents, but see what was drawn.
 #[test]
-fn the_pictures_of_the_readme_are_well_formed() {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-    let readme = std::fs::read_to_string(format!("{root}/README.md")).expect("a README");
-    for name in ["docs/pictures/stop.svg", "docs/pictures/walk.svg"] {
-        assert!(readme.contains(name), "the README shows {name}");
-        let svg = std::fs::read_to_string(format!("{root}/{name}")).expect(name);
-        assert!(judge(&svg) > 3, "{name} has bars");
+fn the_pictures_of_the_documents_are_well_formed_and_shown() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let text = |path: &str| fs::read_to_string(root.join(path)).expect("it is there");
+    let mut documents = vec![text("README.md")];
+    for entry in fs::read_dir(root.join("docs")).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_file() {
+            documents.push(fs::read_to_string(path).expect("it is text"));
+        }
     }
+    let mut pictures = 0;
+    for entry in fs::read_dir(root.join("docs/pictures")).expect("a directory") {
+        let name = entry.expect("an entry").file_name();
+        let name = format!("pictures/{}", name.display());
+        let is_shown = documents.iter().any(|document| document.contains(&name));
+        assert!(is_shown, "no document shows {name}");
+        assert!(judge(&text(&format!("docs/{name}"))) > 3, "{name} has bars");
+        pictures += 1;
+    }
+    assert!(pictures > 2, "{pictures} pictures");
 }
