@@ -41,6 +41,7 @@ macro_rules! __static_branch {
                     ".long {target} - .",
                     ".long {key} - .",
                     ".long {kind}",
+                    ".long 0",
                     ".popsection",
                     branches = const ($starts_fn(&$key) != ($kind != 0)) as u32,
                     target = label { return $kind == 0 },

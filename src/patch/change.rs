@@ -242,6 +242,7 @@ mod tests {
                 target: 0,
                 key: 0,
                 kind: 0,
+                other: 0,
             };
             let mut program = Box::new(Program {
                 code: [const { Cell::new(NOP) }; 1024],

@@ -1,15 +1,21 @@
-//! The two instructions that a site may hold.
+//! The instructions that a site may hold.
 //!
 //! # Sources
-//! Arm ARM, the descriptions of the instructions NOP and B.
+//! Arm ARM, the descriptions of the instructions NOP, RET, B and BL.
 
 use core::fmt;
 
 /// The instruction NOP.
 pub const NOP: u32 = 0xd503_201f;
 
+/// The instruction RET, by the link register.
+pub const RET: u32 = 0xd65f_03c0;
+
 /// The instruction B to itself.
 const B: u32 = 0b000101 << 26;
+
+/// What BL has more than B.
+const LINK: u32 = 1 << 31;
 
 /// How far B reaches, forwards one instruction less: 26 bits of instructions.
 const REACH: usize = 1 << 27;
@@ -75,6 +81,17 @@ pub const fn branch(from: usize, to: usize) -> Result<u32, BranchError> {
     Ok(B | steps & ((1 << 26) - 1))
 }
 
+/// Returns the instruction BL at `from` that calls `to`.
+///
+/// # Errors
+/// [`BranchError`].
+pub const fn call(from: usize, to: usize) -> Result<u32, BranchError> {
+    match branch(from, to) {
+        Ok(word) => Ok(word | LINK),
+        Err(error) => Err(error),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +104,8 @@ mod tests {
         assert_eq!(branch(HERE, HERE + 8), Ok(0x1400_0002));
         assert_eq!(branch(HERE, HERE - 4), Ok(0x17ff_ffff));
         assert_eq!(branch(HERE, HERE - 0x1000), Ok(0x17ff_fc00));
+        assert_eq!(call(HERE, HERE + 8), Ok(0x9400_0002));
+        assert_eq!(call(HERE, HERE - 4), Ok(0x97ff_ffff));
     }
 
     #[test]
@@ -103,7 +122,8 @@ mod tests {
     #[test]
     fn what_is_not_aligned_is_refused() {
         for (from, to) in [(HERE + 2, HERE), (HERE, HERE + 1)] {
-            assert_eq!(branch(from, to), Err(BranchError::Misaligned { from, to }));
+            let misaligned = Err(BranchError::Misaligned { from, to });
+            assert_eq!((branch(from, to), call(from, to)), (misaligned, misaligned));
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Code that is changed while it runs: a branch that costs one NOP while it isn't taken.
+//! Code that is changed while it runs: a branch that costs one NOP while it isn't taken, and calls
+//! and returns that cost nothing more than any.
 //!
 //! A *key* is on or off, and has any number of *sites*: places in the code where a thread does
 //! one thing if the key is on and another if it is off. A site reads no variable. It is one
@@ -8,6 +9,8 @@
 //!                             key off               key on
 //!   static_branch_unlikely!   NOP                   B to the code in question
 //!   static_branch_likely!     B around the code     NOP
+//!   a call                    BL to one function    BL to another
+//!   a return                  RET                   B to what returns
 //!
 //!   count of a key      0 ── enable ──► 1 ── enable ──► 2 …      only 0 ↔ 1 rewrites sites
 //!                         ◄── disable ──   ◄── disable ──
@@ -23,9 +26,10 @@
 //! judges and writes; where text is and how it is written is behind [`Text`].
 //!
 //! # Invariants
-//! - **nop-or-branch**: a site holds a NOP or the one branch of its entry. Both are among the
-//!   few instructions that may be replaced while other CPUs execute them: these execute the old
-//!   one or the new one (Arm ARM, "Concurrent modification and execution of instructions").
+//! - **one-of-two**: a site holds one of the two instructions of its entry: a NOP or a branch, one of
+//!   two calls, or a RET or a branch. No CPU executes a site while it is written: all are in the
+//!   still point, or aren't on their way yet. (NOP, B and BL might even be replaced while other
+//!   CPUs execute them: Arm ARM, "Concurrent modification and execution of instructions".)
 //! - **word-is-count**: outside a still point the words at all sites of a key are those of its
 //!   count. A change checks that before it writes anything.
 //! - **one-change-at-a-time**: changes exclude each other, by the stop mutex. So what a change
@@ -50,6 +54,6 @@ mod sequence;
 mod table;
 
 pub use change::{Change, Key, KeyError, Keys};
-pub use insn::{BranchError, NOP, branch};
+pub use insn::{BranchError, NOP, RET, branch, call};
 pub use sequence::{Text, write};
 pub use table::{Entry, Flaw, Site};

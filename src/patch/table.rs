@@ -3,12 +3,17 @@
 use core::fmt;
 use core::ops::Range;
 
-use super::insn::{BranchError, NOP, branch};
+use super::insn::{BranchError, NOP, RET, branch, call};
 
 /// The kind of an entry whose site branches while its key is on.
 const BRANCHES_WHEN_ON: u32 = 0;
 /// The kind of an entry whose site branches while its key is off.
 const BRANCHES_WHEN_OFF: u32 = 1;
+/// The kind of an entry whose site calls one function while its key is on and another while it is
+/// off.
+const CALLS: u32 = 2;
+/// The kind of an entry whose site branches while its key is on, and returns while it is off.
+const RETURNS: u32 = 3;
 
 /// An entry of the table, as the macros of the sites make it. Distances from the field itself,
 /// so that nothing has to be relocated.
@@ -17,16 +22,19 @@ const BRANCHES_WHEN_OFF: u32 = 1;
 pub struct Entry {
     /// From here to the site.
     pub site: i32,
-    /// From here to where the site branches.
+    /// From here to where the site branches, or to what it calls while the key is on.
     pub target: i32,
     /// From here to the key.
     pub key: i32,
-    /// 0: the site branches while the key is on; 1: while it is off.
+    /// 0: the site branches while the key is on; 1: while it is off; 2: it calls; 3: it
+    /// branches while the key is on, and returns while it is off.
     pub kind: u32,
+    /// From here to what a site that calls calls while the key is off.
+    pub other: i32,
 }
 
-// The assembly of the macros writes four words.
-const _: () = assert!(size_of::<Entry>() == 16 && align_of::<Entry>() == 4);
+// The assembly of the macros writes five words.
+const _: () = assert!(size_of::<Entry>() == 20 && align_of::<Entry>() == 4);
 
 /// Returns the address to which `field`, a distance from itself, leads.
 fn address(field: &i32) -> usize {
@@ -44,6 +52,7 @@ impl Entry {
             target: address(&self.target),
             key: address(&self.key),
             kind: self.kind,
+            other: address(&self.other),
         }
     }
 }
@@ -53,12 +62,14 @@ impl Entry {
 pub struct Site {
     /// The address of its instruction.
     pub at: usize,
-    /// Where that branches, if it branches.
+    /// Where that branches, if it branches, or what it calls while the key is on.
     pub target: usize,
     /// The address of the key.
     pub key: usize,
     /// The kind of the entry.
     pub kind: u32,
+    /// What it calls while the key is off, if it calls.
+    pub other: usize,
 }
 
 /// What is wrong with a site. The table is part of the Image, so none of this ever happens,
@@ -111,19 +122,24 @@ impl fmt::Display for Flaw {
 impl core::error::Error for Flaw {}
 
 impl Site {
-    /// Returns the instruction of the site while its key is `on` (`nop-or-branch` of
+    /// Returns the instruction of the site while its key is `on` (`one-of-two` of
     /// [`patch`](crate::patch)).
     ///
     /// # Errors
     /// [`Flaw`].
     pub fn word(&self, on: bool) -> Result<u32, Flaw> {
+        let otherwise = if self.kind == RETURNS { RET } else { NOP };
         let branches = match self.kind {
-            BRANCHES_WHEN_ON => on,
+            BRANCHES_WHEN_ON | RETURNS => on,
             BRANCHES_WHEN_OFF => !on,
+            CALLS => {
+                let to = if on { self.target } else { self.other };
+                return call(self.at, to).map_err(Flaw::Branch);
+            }
             _ => return Err(Flaw::UnknownKind(*self)),
         };
         if !branches {
-            return Ok(NOP);
+            return Ok(otherwise);
         }
         branch(self.at, self.target).map_err(Flaw::Branch)
     }
@@ -142,7 +158,9 @@ impl Site {
         let (expected, _other) = (self.word(on)?, self.word(!on)?);
         // Before anything is read there. Both are the addresses of instructions, and text
         // consists of whole pages.
-        if !text.contains(&self.at) || !text.contains(&self.target) {
+        let leads = [self.at, self.target];
+        let calls = (self.kind == CALLS).then_some(self.other);
+        if !leads.iter().chain(&calls).all(|at| text.contains(at)) {
             return Err(Flaw::OutsideText(*self));
         }
         let found = read_fn(self.at);
@@ -166,6 +184,7 @@ mod tests {
         target: 0x1010,
         key: 0x9000,
         kind: BRANCHES_WHEN_ON,
+        other: 0,
     };
     const TEXT: Range<usize> = 0x1000..0x2000;
 
@@ -180,14 +199,15 @@ mod tests {
             table: [Entry; 2],
             code: [u32; 4],
         }
-        let entry = |site, target, key, kind| Entry {
+        let entry = |site, target, key, kind, other| Entry {
             site,
             target,
             key,
             kind,
+            other,
         };
         let placed = Placed {
-            table: [entry(32, 32, -8, 0), entry(28, 12, -24, 1)],
+            table: [entry(40, 40, -8, 0, 0), entry(32, 16, -28, 2, 12)],
             code: [NOP; 4],
         };
         let code = |index: usize| (&raw const placed.code[index]).addr();
@@ -196,7 +216,8 @@ mod tests {
         assert_eq!((first.at, first.target), (code(0), code(1)));
         assert_eq!((first.key, first.kind), (table, 0));
         assert_eq!((second.at, second.target), (code(3), code(0)));
-        assert_eq!((second.key, second.kind), (table, 1));
+        assert_eq!((second.key, second.kind), (table, 2));
+        assert_eq!(second.other, code(2));
     }
 
     #[test]
@@ -211,7 +232,24 @@ mod tests {
             [likely.word(false), likely.word(true)],
             [Ok(branch), Ok(NOP)]
         );
-        let odd = Site { kind: 2, ..SITE };
+        let calls = Site {
+            kind: CALLS,
+            other: 0x1020,
+            ..SITE
+        };
+        assert_eq!(
+            [calls.word(false), calls.word(true)],
+            [Ok(0x9400_0008), Ok(0x9400_0004)]
+        );
+        let returns = Site {
+            kind: RETURNS,
+            ..SITE
+        };
+        assert_eq!(
+            [returns.word(false), returns.word(true)],
+            [Ok(RET), Ok(branch)]
+        );
+        let odd = Site { kind: 4, ..SITE };
         assert_eq!(odd.word(true), Err(Flaw::UnknownKind(odd)));
     }
 
@@ -242,7 +280,12 @@ mod tests {
             target: 0x2000,
             ..SITE
         };
-        for site in [at, behind, target] {
+        let other = Site {
+            kind: CALLS,
+            other: 0x2000,
+            ..SITE
+        };
+        for site in [at, behind, target, other] {
             let found = site.check(false, &TEXT, |at| panic!("{at:#x} is read"));
             assert_eq!(found, Err(Flaw::OutsideText(site)));
         }
