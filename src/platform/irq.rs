@@ -54,6 +54,19 @@ impl Sgi {
     pub const fn number(self) -> u8 {
         self as u8
     }
+
+    /// Returns what it is for, as `/proc/interrupts` says it: in Linux's words where Linux has it.
+    pub const fn purpose(self) -> &'static str {
+        match self {
+            Sgi::Stop => "Stop machine interrupts",
+            Sgi::Call => "Function call interrupts",
+            Sgi::Reschedule => "Rescheduling interrupts",
+            Sgi::GracePeriod => "RCU grace period interrupts",
+            Sgi::Event => "Hotplug event interrupts",
+            Sgi::Wake => "Wake interrupts",
+            Sgi::Panic => "CPU stop interrupts",
+        }
+    }
 }
 
 // `Sgi::from_number` indexes `Sgi::ALL` by the interrupt number.
@@ -98,6 +111,15 @@ impl Irq {
         match Sgi::from_number(number) {
             Some(sgi) => Irq::Sgi(sgi),
             None => Irq::UnknownSgi(number),
+        }
+    }
+
+    /// Returns the number of the interrupt (INTID).
+    pub const fn intid(self) -> u32 {
+        match self {
+            Irq::Sgi(sgi) => sgi.number() as u32,
+            Irq::UnknownSgi(number) => number as u32,
+            Irq::Ppi(intid) | Irq::Spi(intid) => intid,
         }
     }
 }

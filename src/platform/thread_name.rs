@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use core::fmt;
+use core::{array, fmt};
 
 use crate::config::MAX_CPUS;
 use crate::cpu::CpuId;
@@ -23,6 +23,26 @@ pub struct ThreadName {
 impl ThreadName {
     /// The longest name, in bytes (Linux keeps 15).
     pub const MAX: usize = 23;
+
+    /// How many words of 64 bits a name takes.
+    pub const WORDS: usize = size_of::<ThreadName>() / 8;
+
+    /// Returns the name as words.
+    pub fn to_words(&self) -> [u64; Self::WORDS] {
+        let byte = |at: usize| self.bytes.get(at).copied().unwrap_or(self.len);
+        let word = |word: usize| u64::from_le_bytes(array::from_fn(|at| byte(word * 8 + at)));
+        array::from_fn(word)
+    }
+
+    /// Returns the name of which [`ThreadName::to_words`] returned `words`; other words make a name
+    /// that no thread has, and do no harm.
+    pub fn from_words(words: [u64; Self::WORDS]) -> ThreadName {
+        let byte = |at: usize| words[at / 8].to_le_bytes()[at % 8];
+        ThreadName {
+            bytes: array::from_fn(byte),
+            len: byte(Self::MAX),
+        }
+    }
 
     /// Returns the name that `args` format to, cut if it is too long.
     pub fn new(args: fmt::Arguments<'_>) -> ThreadName {
@@ -158,6 +178,15 @@ mod tests {
         let uneven = ThreadName::of_cpu(&"ä".repeat(20), cpu);
         assert_eq!(uneven.as_str(), "äääääääää/511");
         assert_eq!(ThreadName::of_cpu("", cpu).as_str(), "/511");
+    }
+
+    #[test]
+    fn a_name_comes_back_from_its_words() {
+        for text in ["", "idle/0", "a thread's longest name", "ä"] {
+            let name = ThreadName::new(format_args!("{text}"));
+            assert_eq!(ThreadName::from_words(name.to_words()), name);
+        }
+        assert_eq!(ThreadName::from_words([u64::MAX; 3]).as_str(), "?");
     }
 
     #[test]
