@@ -55,6 +55,11 @@ pub const WALK_EVENTS: usize = if cfg!(loom) { 2 } else { 256 };
 /// Events in the trace ring of what one CPU does in still points, two in each.
 pub const STOP_EVENTS: usize = if cfg!(loom) { 2 } else { 256 };
 
+/// Events in the trace ring of what one CPU runs and of its interrupts: 48 bytes each, which are
+/// allocated when such events are first recorded. A stop takes four of a CPU that sleeps, and a few
+/// more of those that wake the others.
+pub const SCHED_EVENTS: usize = if cfg!(loom) { 2 } else { 512 };
+
 /// How long an ordinary thread may run while another one waits for its CPU (the length of
 /// Linux's tick at HZ=250).
 pub const NORMAL_SLICE: Duration = Duration::from_millis(4);

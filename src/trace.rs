@@ -1,39 +1,54 @@
-//! Two rings of typed events for each CPU. They are on unless the operator turns them off
-//! (`tracing_on`); each trace point is one NOP then.
+//! Three rings of typed events for each CPU. The first two are on unless the operator turns them off
+//! (`tracing_on`); the third is off unless it is turned on, too (`events/enable`).
 //!
 //! ```text
 //!   ring of a CPU's walks   events of the walks of CPU N      written by whatever walks CPU N
 //!   ring of a CPU's stops   what CPU N does in still points   written by CPU N
+//!   ring of its scheduling  what CPU N runs, which interrupts it takes and sends, and
+//!                           which states of stops it publishes     written by CPU N
 //! ```
 //!
 //! The calls of installations and removals for CPU N, which doesn't walk then, are in the first ring
 //! too. So the last walk of a CPU stays, however many others the same control thread brings up or
 //! takes down, and however often the machine stops. A writer takes no lock and never waits; an
-//! event costs a handful of stores. Readers check each slot's sequence number, and leave out a
-//! slot that is being overwritten.
+//! event costs a handful of stores. Off, the trace points of the first two rings are one NOP each;
+//! those of the third are none in a switch of threads and in an interrupt, where a call or a return
+//! leads elsewhere (see [`patch`](crate::patch)), and one NOP where an SGI is sent or taken by hand. Its memory is
+//! taken when it is first turned on ([`Trace::make_sched`]). Readers check each slot's sequence
+//! number, and leave out a slot that is being overwritten.
 //!
 //! # Invariants
 //! - **one-writer-per-ring**: only one thread writes a ring at a time, and nothing interrupts
 //!   it by another event of that ring. Otherwise so many events could be written in the middle
-//!   of an event that they reach its slot. The ring of a CPU's stops is written by that CPU
-//!   alone, with IRQs masked. The ring of its walks is written by the owner of the walk
-//!   (`one-writer-of-state` of [`hotplug`](crate::hotplug)), and never by an interrupt handler.
+//!   of an event that they reach its slot. The rings of a CPU's stops and of its scheduling are
+//!   written by that CPU alone, with IRQs masked. The ring of its walks is written by the owner of
+//!   the walk (`one-writer-of-state` of [`hotplug`](crate::hotplug)), and never by an interrupt
+//!   handler.
 //!   While no CPU walks, that is what installs or removes a step, or the CPU's `cpuhp` for it.
 //! - **whole-slots-only**: a slot's `sequence` is 0 while it is being written, else one
 //!   more than the event's number. A reader takes a slot only if it read the same
 //!   non-zero number before and after.
 //!
-//! `tests/loom_trace.rs` model-checks both, from this file.
+//! `tests/loom_trace.rs` model-checks both, from these files.
 
 #![forbid(unsafe_code)]
 
+mod ring;
+mod sched;
+
 use alloc::vec::Vec;
+use core::array;
+use core::borrow::Borrow;
 
 use crate::config::{STOP_EVENTS, WALK_EVENTS};
 use crate::cpu::{CpuId, PerCpu};
-use crate::sync::atomic::{AtomicU64, Ordering, fence};
-use crate::sync::{IrqGuard, LocalCpu};
+use crate::sync::{IrqGuard, LocalCpu, Once};
 use crate::time::Instant;
+use ring::{Ring, Slot};
+use sched::SchedRing;
+
+pub use ring::Missing;
+pub use sched::{NoMemory, SchedEvent, SchedRecord};
 
 /// The direction of a walk through the state table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,36 +190,20 @@ pub struct Record {
     pub event: Event,
 }
 
-/// The place of one event in a ring.
-struct Slot {
-    /// Stored with Release after the words, loaded with Acquire before them
-    /// (whole-slots-only).
-    sequence: AtomicU64,
-    /// The counter's value at the event. Relaxed: ordered by `sequence`.
-    at: AtomicU64,
-    /// The event, encoded. Relaxed: ordered by `sequence`.
-    event: AtomicU64,
-}
-
-/// Some events, the last `SLOTS` of them.
-struct Ring<const SLOTS: usize> {
-    /// The number of the next event. Relaxed: there is one writer (one-writer-per-ring).
-    next: AtomicU64,
-    slots: [Slot; SLOTS],
-}
-
 /// The rings of all possible CPUs.
 pub struct Trace {
-    walks: PerCpu<Ring<WALK_EVENTS>>,
-    stops: PerCpu<Ring<STOP_EVENTS>>,
+    walks: PerCpu<Ring<[Slot<1>; WALK_EVENTS], 1>>,
+    stops: PerCpu<Ring<[Slot<1>; STOP_EVENTS], 1>>,
+    sched: Once<PerCpu<SchedRing>>,
 }
 
 impl Trace {
     /// Returns empty rings for `cpus` CPUs.
     pub fn new(cpus: usize) -> Trace {
         Trace {
-            walks: PerCpu::new(cpus, |_| Ring::new()),
-            stops: PerCpu::new(cpus, |_| Ring::new()),
+            walks: PerCpu::new(cpus, |_| Ring::new(array::from_fn(|_| Slot::new()))),
+            stops: PerCpu::new(cpus, |_| Ring::new(array::from_fn(|_| Slot::new()))),
+            sched: Once::new(),
         }
     }
 
@@ -235,21 +234,21 @@ impl Trace {
         at: Instant,
         event: Event,
     ) {
-        self.stops.get(on).put(at, place_on(on, encode(event)));
+        self.stops.get(on).put(at, [place_on(on, encode(event))]);
     }
 
     // The ring is the walk's owner's (one-writer-per-ring), so an interrupt may come between.
     #[inline(never)]
     fn write_walk(&self, cpu: CpuId, here_fn: impl FnOnce() -> (CpuId, Instant), word: u64) {
         let (on, at) = here_fn();
-        self.walks.get(cpu).put(at, place_on(on, word));
+        self.walks.get(cpu).put(at, [place_on(on, word)]);
     }
 
     #[inline(never)]
     fn write_stop<E: LocalCpu>(&self, here_fn: impl FnOnce() -> (CpuId, Instant), word: u64) {
         let masked = IrqGuard::<E>::new(); // (one-writer-per-ring)
         let (on, at) = here_fn();
-        self.stops.get(on).put(at, place_on(on, word));
+        self.stops.get(on).put(at, [place_on(on, word)]);
         // No preemption point is needed: nothing here makes a thread runnable, and a pending
         // interrupt has its own.
         masked.end_no_resched();
@@ -268,10 +267,10 @@ impl Trace {
             }
         };
         for (_, ring) in self.walks.iter() {
-            ring.read(&mut keep);
+            read(ring, &mut keep);
         }
         for (_, ring) in self.stops.iter() {
-            ring.read(&mut keep);
+            read(ring, &mut keep);
         }
         records.sort_by_key(|record| record.at);
         records
@@ -283,12 +282,27 @@ impl Trace {
     /// Thread; allocates.
     pub fn walks_of(&self, cpu: CpuId, since: Instant) -> Vec<Record> {
         let mut records = Vec::new();
-        self.walks.get(cpu).read(&mut |record| {
+        read(self.walks.get(cpu), &mut |record| {
             if record.at >= since {
                 records.push(record);
             }
         });
         records
+    }
+
+    /// Returns how many events of walks and stops the rings have had besides those that they have.
+    ///
+    /// # Context
+    /// Thread.
+    pub fn missing(&self) -> Missing {
+        let mut missing = Missing::default();
+        for (_, ring) in self.walks.iter() {
+            missing.add(read(ring, &mut |_| {}));
+        }
+        for (_, ring) in self.stops.iter() {
+            missing.add(read(ring, &mut |_| {}));
+        }
+        missing
     }
 
     /// Returns the index of the step that `cpu` was passing a moment ago, in a walk or because it
@@ -298,7 +312,7 @@ impl Trace {
     /// Any; doesn't wait.
     pub fn passing_racy(&self, cpu: CpuId) -> Option<u8> {
         let mut passing = None;
-        self.walks.get(cpu).read(&mut |record| match record.event {
+        read(self.walks.get(cpu), &mut |record| match record.event {
             Event::StepBegin { step, .. } | Event::CallBegin { step, .. } => passing = Some(step),
             Event::StepEnd { .. } | Event::CallEnd { .. } => passing = None,
             _ => {}
@@ -315,13 +329,13 @@ impl Trace {
         let mut kept = Instant(0);
         for (_, ring) in self.stops.iter() {
             let mut oldest = None;
-            let lost = ring.read(&mut |record| {
+            let missing = read(ring, &mut |record| {
                 oldest.get_or_insert(record.at);
                 if record.at >= since {
                     records.push(record);
                 }
             });
-            if lost {
+            if missing.lost > 0 {
                 kept = kept.max(oldest.unwrap_or(Instant::FOREVER));
             }
         }
@@ -330,64 +344,14 @@ impl Trace {
     }
 }
 
-impl<const SLOTS: usize> Ring<SLOTS> {
-    fn new() -> Self {
-        Ring {
-            next: AtomicU64::new(0),
-            slots: core::array::from_fn(|_| Slot {
-                sequence: AtomicU64::new(0),
-                at: AtomicU64::new(0),
-                event: AtomicU64::new(0),
-            }),
+/// Calls `each_fn` with the events that `ring` has, oldest first; returns how many it has had
+/// besides.
+fn read<S: Borrow<[Slot<1>]>>(ring: &Ring<S, 1>, each_fn: &mut impl FnMut(Record)) -> Missing {
+    ring.read(0, &mut |_, at, [word]| {
+        if let Some((on, event)) = decode(word) {
+            each_fn(Record { at, on, event });
         }
-    }
-
-    #[inline]
-    fn put(&self, at: Instant, word: u64) {
-        let number = self.next.load(Ordering::Relaxed);
-        let next = number.wrapping_add(1);
-        self.next.store(next, Ordering::Relaxed);
-        let slot = &self.slots[Self::place(number)];
-        slot.sequence.store(0, Ordering::Relaxed);
-        fence(Ordering::Release); // The 0 before the words: pairs with the reader's Acquire fence.
-        slot.at.store(at.0, Ordering::Relaxed);
-        slot.event.store(word, Ordering::Relaxed);
-        slot.sequence.store(next, Ordering::Release);
-    }
-
-    /// Calls `each_fn` with the events that the ring has, oldest first; returns whether it has
-    /// had older ones.
-    fn read(&self, each_fn: &mut impl FnMut(Record)) -> bool {
-        // Relaxed: each slot's own sequence number tells what it holds (whole-slots-only).
-        let end = self.next.load(Ordering::Relaxed);
-        let begin = end.saturating_sub(SLOTS as u64);
-        for number in begin..end {
-            if let Some(record) = read(&self.slots[Self::place(number)], number) {
-                each_fn(record);
-            }
-        }
-        begin > 0
-    }
-
-    /// Returns the index of the slot of event `number`.
-    fn place(number: u64) -> usize {
-        usize::try_from(number % SLOTS as u64).expect("BUG: a ring's size fits")
-    }
-}
-
-/// Returns the event of number `number`, or `None` if `slot` doesn't hold it whole.
-fn read(slot: &Slot, number: u64) -> Option<Record> {
-    if slot.sequence.load(Ordering::Acquire) != number + 1 {
-        return None;
-    }
-    let at = Instant(slot.at.load(Ordering::Relaxed));
-    let word = slot.event.load(Ordering::Relaxed);
-    fence(Ordering::Acquire);
-    if slot.sequence.load(Ordering::Relaxed) != number + 1 {
-        return None;
-    }
-    let (on, event) = decode(word)?;
-    Some(Record { at, on, event })
+    })
 }
 
 /// Returns `event` as one word: its kind in bits 7:0, its step, state or gap in 15:8, flags in

@@ -10,11 +10,12 @@ use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use loom_orders::every_order;
-use stillpoint::config::{STOP_EVENTS, WALK_EVENTS};
+use stillpoint::config::{SCHED_EVENTS, STOP_EVENTS, WALK_EVENTS};
 use stillpoint::cpu::CpuId;
+use stillpoint::platform::ThreadName;
 use stillpoint::sync::{IrqFlags, IrqGuard, LocalCpu};
 use stillpoint::time::Instant;
-use stillpoint::trace::{Direction, Event, Record, Trace};
+use stillpoint::trace::{Direction, Event, Missing, Record, SchedEvent, Trace};
 
 /// How many events are written: one more than the ring has slots.
 const EVENTS: u8 = 3;
@@ -164,4 +165,53 @@ fn steps(trace: &Trace) -> Vec<Record> {
     let numbers = records.iter().map(|record| record.at);
     assert!(numbers.is_sorted_by(|a, b| a < b), "{records:?}");
     records
+}
+
+/// Writes that the CPU goes over to the thread of this number, whose name tells it, too.
+fn write_switch(trace: &Trace, number: u8) {
+    let masked = IrqGuard::<Cpu>::new();
+    let event = SchedEvent::Switch {
+        thread: number.into(),
+        name: ThreadName::from_words([number.into(); ThreadName::WORDS]),
+        is_idle: false,
+    };
+    trace.write_sched(&masked, CpuId::BOOT, Instant(number.into()), &event);
+}
+
+/// Reads the ring of scheduling events; checks that each event is whole, comes once, and that none
+/// is missing between two. Returns how many there are and how many are missing.
+fn switches(trace: &Trace) -> (usize, Missing) {
+    let (records, missing) = trace.sched_of(CpuId::BOOT).expect("there are rings");
+    for record in &records {
+        let number = record.at.0;
+        let SchedEvent::Switch { thread, name, .. } = record.event else {
+            panic!("{record:?}");
+        };
+        let words = [number; ThreadName::WORDS];
+        assert_eq!((u64::from(thread), name.to_words()), (number, words));
+    }
+    let numbers = records.iter().map(|record| record.at.0);
+    assert!(
+        numbers.is_sorted_by(|a, b| a + 1 == *b),
+        "a gap in {records:?}"
+    );
+    (records.len(), missing)
+}
+
+#[test]
+fn a_reader_sees_whole_scheduling_events_only_and_no_gap() {
+    every_order(|| {
+        let trace = Trace::new(1);
+        assert_eq!(trace.make_sched(), Ok(()));
+        let trace = Arc::new(trace);
+        let reading = Arc::clone(&trace);
+        let reader = thread::spawn(move || {
+            let (seen, Missing { lost, torn }) = switches(&reading);
+            assert!(seen as u64 + lost + torn <= u64::from(EVENTS));
+        });
+        (1..=EVENTS).for_each(|number| write_switch(&trace, number));
+        reader.join().expect("a CPU of the model");
+        let missing = Missing { lost: 1, torn: 0 };
+        assert_eq!(switches(&trace), (SCHED_EVENTS, missing));
+    });
 }

@@ -54,8 +54,8 @@ fn every_event_survives_its_encoding() {
 fn write(trace: &Trace, on: usize, at: u64, event: Event) {
     let (on, at, word) = (cpu(on), Instant(at), place_on(cpu(on), encode(event)));
     match event.walk() {
-        Some(cpu) => trace.walks.get(cpu).put(at, word),
-        None => trace.stops.get(on).put(at, word),
+        Some(cpu) => trace.walks.get(cpu).put(at, [word]),
+        None => trace.stops.get(on).put(at, [word]),
     }
 }
 
