@@ -1,13 +1,39 @@
 //! Passes interrupts from the vector on to their handlers.
 
+use core::fmt;
+
 use crate::kernel::Hw;
 #[cfg(debug_assertions)]
 use crate::kernel::hw::lockdep;
+use crate::kernel::static_key::static_branch_unlikely;
+use crate::kernel::tracing::{IrqSpan, SCHED_TRACING};
 use crate::kernel::{Kernel, TEST_SGI, kernel};
 use crate::kernel::{console, panic};
 use crate::platform::{Irq, Platform, Sgi};
 use crate::smp::call::Inside;
 use crate::sync::LocalCpu;
+
+/// What `/proc/interrupts` calls the timer's interrupt.
+pub const TIMER_NAME: &str = "arch_timer";
+/// What it calls the console's.
+pub const CONSOLE_NAME: &str = "console";
+
+/// Displays what `/proc/interrupts` calls an interrupt, by its number.
+pub(super) struct InterruptName(pub(super) u32);
+
+impl fmt::Display for InterruptName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(intid) = *self;
+        let kernel = kernel();
+        let sgi = u8::try_from(intid).ok().and_then(Sgi::from_number);
+        match sgi {
+            Some(sgi) => f.write_str(sgi.purpose()),
+            None if intid == kernel.timer_ppi => f.write_str(TIMER_NAME),
+            None if Some(intid) == kernel.console_spi => f.write_str(CONSOLE_NAME),
+            None => write!(f, "interrupt {intid}"),
+        }
+    }
+}
 
 /// Handles one interrupt. The vector calls it on this CPU's IRQ stack.
 ///
@@ -19,11 +45,32 @@ use crate::sync::LocalCpu;
 /// and the CPU would never switch threads again.
 #[unsafe(no_mangle)]
 extern "C" fn stillpoint_irq() {
+    handle_one(|_| {});
+}
+
+/// Does as [`stillpoint_irq`], which it takes the place of while scheduling events are recorded.
+#[unsafe(no_mangle)]
+extern "C" fn stillpoint_irq_traced() {
+    let span = IrqSpan::new();
+    let mut taken = None;
+    handle_one(|irq| {
+        span.begins(irq);
+        taken = Some(irq);
+    });
+    if taken.is_some() {
+        span.ends();
+    }
+}
+
+/// Handles one interrupt; calls `taken_fn` with it first.
+#[inline(always)] // Into both, so that the one that doesn't record costs what it did.
+fn handle_one(taken_fn: impl FnOnce(Irq)) {
     #[cfg(debug_assertions)]
     lockdep::set_in_irq(true);
     let kernel = kernel();
     let before = Hw::preempt_count();
     if let Some((token, irq)) = kernel.irq_chip.acknowledge() {
+        taken_fn(irq);
         match irq {
             Irq::Sgi(sgi) => handle_sgi(kernel, sgi),
             Irq::UnknownSgi(number) => handle_unknown_sgi(kernel, number),
@@ -59,7 +106,27 @@ extern "C" fn stillpoint_irq() {
 ///
 /// # Context
 /// The idle thread, IRQs masked: nothing is interrupted.
-pub(super) fn handle_posted(mut posted: u32) {
+pub(super) fn handle_posted(posted: u32) {
+    if static_branch_unlikely!(SCHED_TRACING) {
+        return handle_posted_traced(posted);
+    }
+    handle_each(posted, handle_sgi);
+}
+
+#[cold]
+#[inline(never)]
+fn handle_posted_traced(posted: u32) {
+    handle_each(posted, |kernel, sgi| {
+        let span = IrqSpan::new();
+        span.begins(Irq::Sgi(sgi));
+        handle_sgi(kernel, sgi);
+        span.ends();
+    });
+}
+
+/// Handles each SGI of `posted` with `handle_fn`.
+#[inline(always)] // As `handle_one`.
+fn handle_each(mut posted: u32, handle_fn: impl Fn(&'static Kernel, Sgi)) {
     #[cfg(debug_assertions)]
     lockdep::set_in_irq(true);
     let kernel = kernel();
@@ -67,7 +134,7 @@ pub(super) fn handle_posted(mut posted: u32) {
     while let Some(number) = posted.checked_ilog2() {
         posted ^= 1 << number;
         let sgi = Sgi::ALL[number as usize];
-        handle_sgi(kernel, sgi);
+        handle_fn(kernel, sgi);
         if sgi == Sgi::Panic {
             panic::interrupt();
         }

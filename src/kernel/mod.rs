@@ -52,12 +52,15 @@ pub use console::{print, with_console_taken};
 pub use exit::{exit, reboot};
 pub use heap::HeapStats;
 pub use hw::Hw;
+pub use interrupts::{CONSOLE_NAME, TIMER_NAME};
 pub use panic_hook::{HookIsSet, PanicReport};
 pub use per_cpu::PerCpuVar;
 pub use program_tests::{Test, run_tests};
 pub use static_key::StaticKey;
 pub use test_hooks::{LastCall, LastCallBy, TEST_SGI};
-pub use tracing::{is_tracing, set_tracing};
+pub use tracing::{
+    SchedTracingError, is_tracing, set_sched_tracing, set_tracing, wants_sched_tracing,
+};
 pub use walks::log_walk;
 pub use whereabouts::print_whereabouts;
 

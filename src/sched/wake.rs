@@ -298,7 +298,7 @@ impl<P: SchedHost> Scheduler<P> {
 
     /// Does what is left to do for the queue of `cpu`, which was changed, when its lock is
     /// open.
-    #[inline]
+    #[inline(always)] // As `note_queue`: mostly there is nothing left to do.
     pub(super) fn complete(&self, cpu: CpuId, queued: Queued, masked: &IrqGuard<P>) {
         if self.complete_once(cpu, queued, masked) {
             self.push_urgent(cpu, masked);
@@ -307,7 +307,7 @@ impl<P: SchedHost> Scheduler<P> {
 
     /// Does as [`Scheduler::complete`], but leaves a realtime thread waiting on `cpu`.
     /// Returns whether that may be so.
-    #[inline]
+    #[inline(always)] // As `complete`.
     fn complete_once(&self, cpu: CpuId, queued: Queued, masked: &IrqGuard<P>) -> bool {
         if queued.must_tell {
             Self::send_reschedule(cpu);
@@ -362,6 +362,7 @@ impl<P: SchedHost> Scheduler<P> {
         }
     }
 
+    #[inline(always)] // As `complete`.
     pub(super) fn send_reschedule(cpu: CpuId) {
         P::send_sgi_to(Sgi::Reschedule, P::this_cpu(), cpu);
     }

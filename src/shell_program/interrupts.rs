@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::cpu::CpuId;
-use crate::kernel::kernel;
+use crate::kernel::{CONSOLE_NAME, TIMER_NAME, kernel};
 use crate::platform::{Sgi, Trigger};
 use crate::shell::InterruptRow;
 
@@ -33,30 +33,17 @@ pub(super) fn all() -> Vec<InterruptRow> {
     let mut rows = Vec::from([line(
         kernel.timer_ppi,
         kernel.timer_trigger,
-        "arch_timer",
+        TIMER_NAME,
         timers,
     )]);
     if let Some(spi) = kernel.console_spi {
         let consoles = counts(&|cpu| kernel.interrupts.consoles(cpu));
-        rows.push(line(spi, Trigger::Level, "console", consoles));
+        rows.push(line(spi, Trigger::Level, CONSOLE_NAME, consoles));
     }
     rows.extend(Sgi::ALL.iter().map(|sgi| InterruptRow {
         name: format!("IPI{}", sgi.number()),
         counts: counts(&|cpu| kernel.interrupts.sgis(cpu, sgi.number())),
-        what: String::from("     ") + what(*sgi),
+        what: String::from("     ") + sgi.purpose(),
     }));
     rows
-}
-
-/// Returns what an SGI is for, in Linux's words where it has it.
-const fn what(sgi: Sgi) -> &'static str {
-    match sgi {
-        Sgi::Stop => "Stop machine interrupts",
-        Sgi::Call => "Function call interrupts",
-        Sgi::Reschedule => "Rescheduling interrupts",
-        Sgi::GracePeriod => "RCU grace period interrupts",
-        Sgi::Event => "Hotplug event interrupts",
-        Sgi::Wake => "Wake interrupts",
-        Sgi::Panic => "CPU stop interrupts",
-    }
 }

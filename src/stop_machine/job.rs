@@ -117,6 +117,9 @@ impl<P: StopHost> Job<'_, P> {
             MultiStopState::Run => self.runners,
             _ => self.participants,
         };
+        if P::traces_states() {
+            self.trace_state(next); // Before another CPU acts on it.
+        }
         let stop = &self.stop;
         (self.machine.point).publish::<P>(waiting.bits(), || stop.publish(next));
     }
@@ -133,6 +136,19 @@ impl<P: StopHost> Job<'_, P> {
             |cpu| self.calls.has_queued(cpu),
             |cpu| machine.stoppers.get(cpu).set_still(true),
         );
+        // This CPU has not acknowledged it yet: RUN comes later.
+        if P::traces_states() && self.stop.is_in(MultiStopState::DisableIrq) {
+            self.trace_state(MultiStopState::DisableIrq);
+        }
+    }
+
+    /// Records that this CPU publishes `state`.
+    #[cold]
+    fn trace_state(&self, state: MultiStopState) {
+        let me = P::this_cpu();
+        let mut others = self.participants.iter().filter(|cpu| *cpu != me);
+        let is_pair = matches!(self.end, End::Pair(_));
+        P::trace_state(state, is_pair.then(|| others.next()).flatten());
     }
 
     /// Waits in PREPARE, IRQs on, until all have arrived. Returns with IRQs masked.

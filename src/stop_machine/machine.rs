@@ -10,7 +10,7 @@ use crate::stop_machine::alone::EarlyWorks;
 use crate::stop_machine::current::Current;
 use crate::stop_machine::spins::StopSpins;
 use crate::stop_machine::stopper::StopperService;
-use crate::stop_machine::{CpuStopTimes, LateCpu, LateStop, Loan, Stopper};
+use crate::stop_machine::{CpuStopTimes, LateCpu, LateStop, Loan, MultiStopState, Stopper};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{IrqGuard, Resting, SpinLock, WaitPoint};
 use crate::time::Instant;
@@ -19,6 +19,19 @@ use crate::time::Instant;
 pub trait StopHost: CallHost {
     /// Returns the one instance.
     fn stop_machine() -> &'static StopMachine<Self>;
+
+    /// Returns whether the states of stops are recorded: whether [`StopHost::trace_state`] is to be
+    /// called.
+    #[inline]
+    fn traces_states() -> bool {
+        false
+    }
+
+    /// Records that this CPU publishes `state` of a stop: of the machine, or of this CPU and `with`.
+    ///
+    /// # Context
+    /// Any.
+    fn trace_state(_state: MultiStopState, _with: Option<CpuId>) {}
 
     /// Reports that a stop waits for a CPU for a long time.
     ///

@@ -16,6 +16,7 @@ use crate::arch::assembly::global_asm;
 
 use super::cpu_local::offsets as local;
 use super::thread_head::ThreadHead;
+use super::traced_call::traced_return_entry;
 
 /// The place of the saved registers of a thread that doesn't run.
 #[derive(Debug, Default)]
@@ -54,6 +55,13 @@ unsafe extern "C" {
         next_limit: usize,
     );
     fn context_first_switch();
+
+    /// Records that this CPU has gone over to the running thread; defined in `kernel`.
+    ///
+    /// # Context
+    /// The end of a context switch, everything masked.
+    #[allow(dead_code, reason = "called from assembly; declared for its contract")]
+    fn stillpoint_switch_traced();
 }
 
 impl Context {
@@ -166,8 +174,21 @@ context_switch:
         ldp     x27, x28, [sp, #64]
         ldp     x29, x30, [sp, #{FRAME_POINTER}]
         add     sp, sp, #{FRAME_SIZE}
-        ret
+771:    ret
+    "#,
+    traced_return_entry!("context_switch_traced"),
+    r#"
     .size context_switch, . - context_switch
+
+    // How the switch ends while scheduling events are recorded.
+    .type context_switch_traced, %function
+context_switch_traced:
+        stp     x29, x30, [sp, #-16]!
+        mov     x29, sp
+        bl      stillpoint_switch_traced
+        ldp     x29, x30, [sp], #16
+        ret
+    .size context_switch_traced, . - context_switch_traced
 
     // The first switch to a thread returns here. x19: entry; x20: argument; x29 is 0.
     // With x30 0 too, the entry's own frame record ends the chain.

@@ -17,7 +17,8 @@
 //!
 //! The functions that this layer calls upwards are plain symbols, defined once in
 //! `boot` (`stillpoint_boot`, `stillpoint_secondary`) or `kernel` (`stillpoint_irq`,
-//! `stillpoint_irq_exit`, `stillpoint_exception`).
+//! `stillpoint_irq_exit`, `stillpoint_exception`; `stillpoint_irq_traced` and
+//! `stillpoint_switch_traced` while scheduling events are recorded).
 
 pub mod backtrace;
 pub mod boot;
@@ -43,5 +44,6 @@ pub mod semihosting;
 pub mod text;
 pub mod thread_head;
 pub mod timer;
+mod traced_call;
 pub mod traps;
 pub mod vectors;

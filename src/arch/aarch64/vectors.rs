@@ -43,6 +43,7 @@ use crate::arch::assembly::global_asm;
 use super::cpu_local::offsets as local;
 use super::exception::{ExceptionFrame, FRAME_SIZE};
 use super::failure::BootFailure;
+use super::traced_call::traced_call_entry;
 
 unsafe extern "C" {
     static vector_table: u8;
@@ -53,6 +54,14 @@ unsafe extern "C" {
     /// The IRQ stack of this CPU, everything masked.
     #[allow(dead_code, reason = "called from assembly; declared for its contract")]
     fn stillpoint_irq();
+
+    /// Does as [`stillpoint_irq`], which it takes the place of while scheduling events are recorded,
+    /// and records when the handler begins and ends; defined in `kernel`.
+    ///
+    /// # Context
+    /// As [`stillpoint_irq`].
+    #[allow(dead_code, reason = "called from assembly; declared for its contract")]
+    fn stillpoint_irq_traced();
 
     /// Switches threads if needed, after [`stillpoint_irq`]; defined in `kernel`.
     ///
@@ -242,7 +251,10 @@ vector_irq:
         ldp     x0, x1, [x19, #{IRQ_TOP}]   // top, limit
         str     x1, [x19, #{STACK_LIMIT}]
         mov     sp, x0
-        bl      stillpoint_irq
+771:    bl      stillpoint_irq
+    "#,
+    traced_call_entry!("stillpoint_irq_traced", "stillpoint_irq"),
+    r#"
         // Changes back. This is still the same CPU, because stillpoint_irq switches no
         // threads.
         mov     sp, x20

@@ -14,18 +14,18 @@ use crate::config::{MASK_WORDS, PMR_CLOSED, PMR_OPEN};
 use crate::cpu::{CpuId, CpuMask, CpuMasks};
 use crate::kernel::areas::HwThread;
 use crate::kernel::static_key::static_branch_unlikely;
-use crate::kernel::tracing::TRACING;
+use crate::kernel::tracing::{self, IrqSpan, SCHED_TRACING, TRACING};
 use crate::kernel::{console, interrupts, panic, watchdog};
 use crate::kernel::{kernel, try_kernel};
 use crate::platform::{Irq, OutOfStacks, Platform, PreemptWork, Sgi, ThreadName};
 use crate::rcu::{GraceHost, GracePeriods};
 use crate::sched::{SchedHost, Scheduler, late_at, patience};
 use crate::smp::call::{CallHost, Calls, Inside};
-use crate::stop_machine::{LateCpu, LateStop, StopHost, StopMachine};
+use crate::stop_machine::{LateCpu, LateStop, MultiStopState, StopHost, StopMachine};
 use crate::sync::atomic::AtomicUsize;
 use crate::sync::{IrqFlags, IrqGuard, LocalCpu, SleepCost, SpinBudget, Wait, Woken};
 use crate::time::{Frequency, Instant};
-use crate::trace::Event;
+use crate::trace::{Event, SchedEvent};
 
 /// The machine that this kernel runs on.
 #[derive(Clone, Copy, Debug)]
@@ -213,27 +213,10 @@ impl Wait for Hw {
     }
 
     fn take_wake() -> Woken {
-        let chip = &kernel().irq_chip;
-        let mut woken = Woken::Other;
-        if let Some((token, irq)) = chip.acknowledge() {
-            if irq == Irq::Ppi(kernel().timer_ppi) {
-                // The timer is disarmed before the interrupt is ended: its line is a level,
-                // and would raise the next interrupt at once.
-                timer::arm(None);
-                woken = Woken::Timer;
-            }
-            chip.end(token);
-            if irq == Irq::Sgi(Sgi::Panic) {
-                // This CPU may count before it is online: the counter orders nothing.
-                let kernel = kernel();
-                kernel
-                    .interrupts
-                    .count_sgi(Self::this_cpu(), Sgi::Panic.number());
-                panic::interrupt();
-            }
+        if static_branch_unlikely!(SCHED_TRACING) {
+            return take_wake_traced();
         }
-        hint::synchronize();
-        woken
+        take_interrupt(|_| {}, || {})
     }
 
     #[inline]
@@ -249,6 +232,42 @@ impl Wait for Hw {
     fn interrupt_is_pending() -> bool {
         irq::is_pending()
     }
+}
+
+/// Takes an interrupt by hand, if there is one; calls `taken_fn` with it, and `ended_fn` when it has
+/// ended.
+#[inline(always)] // As `send_untraced`.
+fn take_interrupt(taken_fn: impl FnOnce(Irq), ended_fn: impl FnOnce()) -> Woken {
+    let chip = &kernel().irq_chip;
+    let mut woken = Woken::Other;
+    if let Some((token, irq)) = chip.acknowledge() {
+        taken_fn(irq);
+        if irq == Irq::Ppi(kernel().timer_ppi) {
+            // The timer is disarmed before the interrupt is ended: its line is a level,
+            // and would raise the next interrupt at once.
+            timer::arm(None);
+            woken = Woken::Timer;
+        }
+        chip.end(token);
+        ended_fn();
+        if irq == Irq::Sgi(Sgi::Panic) {
+            // This CPU may count before it is online: the counter orders nothing.
+            let kernel = kernel();
+            kernel
+                .interrupts
+                .count_sgi(Hw::this_cpu(), Sgi::Panic.number());
+            panic::interrupt();
+        }
+    }
+    hint::synchronize();
+    woken
+}
+
+#[cold]
+#[inline(never)]
+fn take_wake_traced() -> Woken {
+    let span = IrqSpan::new();
+    take_interrupt(|irq| span.begins(irq), || span.ends())
 }
 
 impl Platform for Hw {
@@ -306,20 +325,18 @@ impl Platform for Hw {
     }
 
     fn send_sgi(sgi: Sgi, targets: &CpuMask) {
-        let kernel = kernel();
-        kernel.sleep_cost.note_sent(Self::ticks());
-        if let Some(target) = targets.only() {
-            kernel.grace_periods.note_called_alone(target);
+        if static_branch_unlikely!(SCHED_TRACING) {
+            return send_sgi_traced(sgi, targets);
         }
-        kernel.irq_chip.send_sgi(sgi.number(), targets);
+        send_untraced(sgi, targets);
     }
 
+    #[inline]
     fn send_sgi_to(sgi: Sgi, me: CpuId, target: CpuId) {
-        let kernel = kernel();
-        if !kernel.grace_periods.post(sgi, target) {
-            kernel.sleep_cost.note_sent(Self::ticks());
-            kernel.irq_chip.send_sgi_to(sgi.number(), me, target);
+        if static_branch_unlikely!(SCHED_TRACING) {
+            return send_sgi_to_traced(sgi, me, target);
         }
+        send_to_untraced(sgi, me, target);
     }
 
     fn handle_posted(posted: u32) {
@@ -346,6 +363,39 @@ impl Platform for Hw {
         let mask = if closed { PMR_CLOSED } else { PMR_OPEN };
         kernel().irq_chip.set_priority_mask(mask);
     }
+}
+
+#[inline(always)] // Into both, so that the one that doesn't record has no frame for that.
+fn send_untraced(sgi: Sgi, targets: &CpuMask) {
+    let kernel = kernel();
+    kernel.sleep_cost.note_sent(Hw::ticks());
+    if let Some(target) = targets.only() {
+        kernel.grace_periods.note_called_alone(target);
+    }
+    kernel.irq_chip.send_sgi(sgi.number(), targets);
+}
+
+#[inline(always)] // As `send_untraced`.
+fn send_to_untraced(sgi: Sgi, me: CpuId, target: CpuId) {
+    let kernel = kernel();
+    if !kernel.grace_periods.post(sgi, target) {
+        kernel.sleep_cost.note_sent(Hw::ticks());
+        kernel.irq_chip.send_sgi_to(sgi.number(), me, target);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn send_sgi_traced(sgi: Sgi, targets: &CpuMask) {
+    tracing::record_sgi(sgi, targets); // Before it is taken.
+    send_untraced(sgi, targets);
+}
+
+#[cold]
+#[inline(never)]
+fn send_sgi_to_traced(sgi: Sgi, me: CpuId, target: CpuId) {
+    tracing::record_sgi(sgi, &CpuMask::of(target)); // As `send_sgi_traced`.
+    send_to_untraced(sgi, me, target);
 }
 
 impl SchedHost for Hw {
@@ -404,6 +454,16 @@ impl CallHost for Hw {
 }
 
 impl StopHost for Hw {
+    #[inline(always)] // As `Trace::write`.
+    fn traces_states() -> bool {
+        static_branch_unlikely!(SCHED_TRACING)
+    }
+
+    fn trace_state(state: MultiStopState, with: Option<CpuId>) {
+        let state = state as u8;
+        tracing::record(&SchedEvent::State { state, with });
+    }
+
     #[inline]
     fn stop_machine() -> &'static StopMachine<Self> {
         &kernel().stop_machine
