@@ -82,6 +82,8 @@ mod table;
 mod targets;
 #[path = "host_hotplug/timeline.rs"]
 mod timeline;
+#[path = "host_hotplug/timeline_sched.rs"]
+mod timeline_sched;
 #[path = "host_hotplug/told.rs"]
 mod told;
 #[path = "host_hotplug/urgency.rs"]

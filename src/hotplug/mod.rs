@@ -145,7 +145,10 @@ pub use table::{
     steps,
 };
 pub use target::{ONLINE, RestingPlace, TargetError, state_number};
-pub use timeline::{RecordedStay, Timeline, recorded_stays};
+pub use timeline::{
+    CpuHistory, PublishedState, RecordedInterrupt, RecordedRun, RecordedStay, SchedHistory,
+    SentSgi, Timeline, recorded_stays,
+};
 pub use verdict::release_all;
 pub use walk::{CpuhpState, SlotError, SlotRows, WalkError, Walker};
 pub use walk_text::{WalkLine, part_name, way};

@@ -5,11 +5,11 @@ use core::fmt;
 
 use crate::cpu::CpuId;
 use crate::hotplug::{
-    Part, PartKind, RecordedCall, RecordedWalk, StepName, Timeline, WalkLine, part_name,
-    pass_a_still_point, recorded_calls, recorded_stays, recorded_walks, way,
+    Part, PartKind, RecordedCall, RecordedWalk, SchedHistory, StepName, Timeline, WalkLine,
+    part_name, pass_a_still_point, recorded_calls, recorded_stays, recorded_walks, way,
 };
-use crate::kernel::kernel;
-use crate::kernel::{Hw, print};
+use crate::kernel::interrupts::InterruptName;
+use crate::kernel::{Hw, kernel, print, tracing};
 use crate::platform::Platform;
 use crate::time::{Instant, Thousandths};
 use crate::trace::Direction;
@@ -90,13 +90,27 @@ pub(crate) fn export(cpus: impl Iterator<Item = CpuId>) {
         (cpu, walks, calls)
     };
     let cpus: Vec<_> = cpus.map(of_cpu).collect();
+    let trace = &kernel().trace;
     let mut records = Vec::new();
-    kernel().trace.add_stops(Instant(0), &mut records);
+    trace.add_stops(Instant(0), &mut records);
+    let mut missing = trace.missing();
+    let mut rings = Vec::new();
+    for (cpu, ..) in &cpus {
+        if let Some((records, besides)) = trace.sched_of(*cpu) {
+            missing.add(besides);
+            rings.push((*cpu, records));
+        }
+    }
+    let until = Hw::now().min(tracing::sched_until());
+    let sched = (!rings.is_empty()).then(|| SchedHistory::new(&rings, &records, until));
     let timeline = Timeline {
         cpus: &cpus,
         stays: &recorded_stays(&records),
+        sched: sched.as_ref(),
+        missing,
         frequency: Hw::frequency(),
         step_name_fn: step_name,
+        interrupt_name_fn: InterruptName,
     };
     print(format_args!("{timeline}\n"));
 }

@@ -7,18 +7,18 @@ use serde_json::Value;
 use stillpoint::config::MAX_CPUS;
 use stillpoint::cpu::CpuId;
 use stillpoint::hotplug::{
-    Part, PartKind, StepName, Timeline, recorded_calls, recorded_stays, steps,
+    Part, PartKind, SchedHistory, StepName, Timeline, recorded_calls, recorded_stays, steps,
 };
 use stillpoint::stop_machine::MultiStopState;
 use stillpoint::time::Frequency;
 use stillpoint::trace::Direction::Up;
-use stillpoint::trace::{Event, Record};
+use stillpoint::trace::{Event, Missing, Record};
 
 use crate::fake::Fake;
 use crate::history::{AP, CONTROL, Writer, cpu};
 
 /// The sizes of ticks of QEMU, of a Raspberry Pi 4, and one that no nanosecond divides.
-const FREQUENCIES: [u64; 3] = [62_500_000, 54_000_000, 19_200_000];
+pub(crate) const FREQUENCIES: [u64; 3] = [62_500_000, 54_000_000, 19_200_000];
 
 fn json(records: &[Record], writer: &Writer, hz: u64, name: &'static str) -> Value {
     let walks = writer.walks();
@@ -26,23 +26,26 @@ fn json(records: &[Record], writer: &Writer, hz: u64, name: &'static str) -> Val
     let timeline = Timeline {
         cpus: &[(cpu(AP), walks, calls)],
         stays: &recorded_stays(records),
+        sched: None,
+        missing: Missing::default(),
         frequency: Frequency::new(hz).expect("not 0"),
         step_name_fn: |step: usize| match steps::<Fake>().get(step) {
             Some(_) if name.is_empty() => StepName::from("sched:drain"),
             _ => StepName::from(name),
         },
+        interrupt_name_fn: |intid| intid,
     };
     let text = timeline.to_string();
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"))
 }
 
-fn slices(json: &Value) -> Vec<&Value> {
+pub(crate) fn slices(json: &Value) -> Vec<&Value> {
     let events = json["traceEvents"].as_array().expect("a list");
     events.iter().filter(|event| event["ph"] == "X").collect()
 }
 
 /// Returns from when to when a slice goes, in nanoseconds.
-fn span(slice: &Value) -> (f64, f64) {
+pub(crate) fn span(slice: &Value) -> (f64, f64) {
     let ns = |field: &str| {
         let us = slice[field].as_f64().expect("a number");
         (us * 1000.0).round()
@@ -70,8 +73,11 @@ fn no_two_tracks_are_one_to_perfetto() {
     let timeline = Timeline {
         cpus: &cpus,
         stays: &[],
+        sched: Some(&SchedHistory::default()),
+        missing: Missing::default(),
         frequency: Frequency::new(FREQUENCIES[0]).expect("not 0"),
         step_name_fn: |_: usize| StepName::from(""),
+        interrupt_name_fn: |intid| intid,
     };
     let json: Value = serde_json::from_str(&timeline.to_string()).expect("JSON");
     let events = json["traceEvents"].as_array().expect("a list");
@@ -87,7 +93,7 @@ fn no_two_tracks_are_one_to_perfetto() {
             "{event} has a number that was there"
         );
     }
-    assert!(numbers.len() > 2 * MAX_CPUS);
+    assert!(numbers.len() > 4 * MAX_CPUS);
 }
 
 #[test]
@@ -126,6 +132,12 @@ fn each_part_is_a_slice_inside_its_walk() {
         }
         let dead = json["traceEvents"].as_array().expect("a list");
         assert_eq!(dead.iter().filter(|event| event["ph"] == "i").count(), 1);
+        assert_eq!(json["otherData"]["instants"], "1");
+        // Nobody has recorded what ran: there is no group for it.
+        assert!(
+            dead.iter()
+                .all(|event| event["pid"] == 1 || event["pid"] == 2)
+        );
     }
 }
 
