@@ -170,10 +170,19 @@ pub trait Machine {
     /// Why it can't be changed now.
     fn set_tracing(&self, on: bool) -> Result<(), Self::Error>;
 
+    /// Returns whether scheduling events are recorded while events are.
+    fn is_tracing_sched(&self) -> bool;
+
+    /// Changes what [`Machine::is_tracing_sched`] returns.
+    ///
+    /// # Errors
+    /// Why it can't be changed now.
+    fn set_tracing_sched(&self, on: bool) -> Result<(), Self::Error>;
+
     /// Prints the recorded hotplug walks of `cpu`, or of all CPUs.
     fn trace(&self, cpu: Option<CpuId>);
 
-    /// Prints the recorded walks and still points of all CPUs as a timeline in JSON.
+    /// Prints what is recorded of all CPUs as a timeline in JSON.
     fn export_trace(&self);
 }
 

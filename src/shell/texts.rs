@@ -77,10 +77,13 @@ While 0 is in /sys/kernel/tracing/tracing_on nothing is recorded, and the kernel
 even look. The boot argument tracing_on=0 begins so.
 
 With export it is a timeline of all CPUs, with what each did in still points, as JSON:
-save it as a file, and open that in ui.perfetto.dev or chrome://tracing.
+save it as a file, and open that in ui.perfetto.dev or chrome://tracing. While 1 is in
+/sys/kernel/tracing/events/enable it also has what has run since: threads, interrupts,
+the states of each stop, and arrows from an SGI to what it has woken.
 
 Examples:
  trace export                                 a timeline in JSON
+ echo 1 > /sys/kernel/tracing/events/enable   record also threads and interrupts
  echo 0 > /sys/kernel/tracing/tracing_on      record nothing any more
  echo 1 > /sys/kernel/tracing/tracing_on      record again
 ";
@@ -99,8 +102,8 @@ These files are in /sys/devices/system/cpu, as in Linux:
  hotplug/history                              the recorded walks (see also 'trace')
 These are in /proc: cmdline, cpuinfo, interrupts, meminfo, schedstat, uptime; and below
 /proc/sys the settings, which may be written (see 'help sysctl').
-There is one more file:
- /sys/kernel/tracing/tracing_on               1 or 0; may be written (see 'help trace')
+These are in /sys/kernel/tracing:
+ tracing_on, events/enable                    1 or 0; may be written (see 'help trace')
 
 Examples:
  ls /sys/devices/system/cpu

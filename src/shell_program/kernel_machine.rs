@@ -13,7 +13,8 @@ use crate::hotplug::{
     BatchError, CpuDownError, CpuHealth, CpuUpError, FailError, TargetError, state_number,
 };
 use crate::kernel::{
-    Hw, console, heap, is_tracing, kernel, log_walk, print, set_tracing, walks, watchdog,
+    Hw, SchedTracingError, console, heap, is_tracing, kernel, log_walk, print, set_sched_tracing,
+    set_tracing, walks, wants_sched_tracing, watchdog,
 };
 use crate::memory::StackLayout;
 use crate::patch::KeyError;
@@ -25,6 +26,7 @@ use crate::shell::{
 };
 use crate::shell_program::{interrupts, selftest, threads};
 use crate::sync::atomic::Ordering;
+use crate::trace::NoMemory;
 
 /// The machine that this kernel runs on, for [`crate::shell`].
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,6 +50,8 @@ pub enum MachineError {
     Key(KeyError),
     /// The CPUs of a thread were not changed.
     Affinity(AffinityError),
+    /// There is no memory for the rings of scheduling events.
+    NoMemory,
     /// There is no such thread.
     NoThread,
     /// There is no PSCI.
@@ -63,6 +67,7 @@ impl fmt::Display for MachineError {
             MachineError::Fail(error) => fmt::Display::fmt(error, f),
             MachineError::Key(error) => fmt::Display::fmt(error, f),
             MachineError::Affinity(error) => fmt::Display::fmt(error, f),
+            MachineError::NoMemory => f.write_str("there is no memory for its rings"),
             MachineError::NoThread => f.write_str("it has ended, or never was"),
             MachineError::NoFirmware => f.write_str("this machine has no PSCI"),
         }
@@ -77,6 +82,7 @@ impl Failure for MachineError {
             MachineError::Target(error) => error.errno(),
             MachineError::Key(error) => error.errno(),
             MachineError::Fail(_) | MachineError::Affinity(_) => Errno::Invalid,
+            MachineError::NoMemory => Errno::NoMemory,
             MachineError::NoThread => Errno::NoProcess,
             MachineError::NoFirmware => Errno::NotImplemented,
         }
@@ -375,6 +381,17 @@ impl Machine for KernelMachine {
 
     fn set_tracing(&self, on: bool) -> Result<(), MachineError> {
         set_tracing(on).map_err(MachineError::Key)
+    }
+
+    fn is_tracing_sched(&self) -> bool {
+        wants_sched_tracing()
+    }
+
+    fn set_tracing_sched(&self, on: bool) -> Result<(), MachineError> {
+        set_sched_tracing(on).map_err(|error| match error {
+            SchedTracingError::Key(error) => MachineError::Key(error),
+            SchedTracingError::NoMemory(NoMemory) => MachineError::NoMemory,
+        })
     }
 
     fn export_trace(&self) {

@@ -63,6 +63,7 @@ pub(crate) struct Fake {
     watchdog: RefCell<u8>,
     /// Whether events are recorded.
     tracing: RefCell<bool>,
+    tracing_sched: RefCell<bool>,
     /// The steps that are to fail, by CPU.
     failures: RefCell<Vec<(CpuId, usize)>>,
     /// How often the shell has waited for input. Somebody types Ctrl-C in the end.
@@ -90,6 +91,7 @@ impl Fake {
             down_limit: RefCell::default(),
             watchdog: RefCell::new(10),
             tracing: RefCell::new(true),
+            tracing_sched: RefCell::new(false),
             failures: RefCell::default(),
             waits: RefCell::default(),
             affinity: RefCell::new(CpuMask::first_n(present)),
@@ -502,6 +504,15 @@ impl Machine for Fake {
             stacks: 100 * 1024,
             stacks_used: 20 * 1024,
         }
+    }
+
+    fn is_tracing_sched(&self) -> bool {
+        *self.tracing_sched.borrow()
+    }
+
+    fn set_tracing_sched(&self, on: bool) -> Result<(), Refused> {
+        self.tracing_sched.replace(on);
+        Ok(())
     }
 
     fn is_tracing(&self) -> bool {

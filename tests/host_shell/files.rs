@@ -132,6 +132,30 @@ fn tracing_is_switched_as_in_linux() {
 }
 
 #[test]
+fn scheduling_events_are_switched_by_a_file_of_linuxs() {
+    const FILE: &str = "/sys/kernel/tracing/events/enable";
+    let fake = Fake::new(2, "0");
+    let run = |line: String| {
+        let (text, report) = fake.run(&line);
+        (text, report.outcome)
+    };
+    let read = || run(format!("cat {FILE}")).0;
+    assert_eq!(read(), "0\n");
+    for value in ["1", "1", "0"] {
+        let written = run(format!("echo {value} > {FILE}"));
+        assert_eq!(
+            (written, read()),
+            ((String::new(), OK), format!("{value}\n"))
+        );
+    }
+    let (text, outcome) = run(format!("echo x > {FILE}"));
+    assert_eq!(
+        (text.as_str(), outcome),
+        ("echo: write error: Invalid argument\n", FAILED)
+    );
+}
+
+#[test]
 fn proc_tells_of_the_machine_in_linuxs_formats() {
     let fake = Fake::new(4, "0,3");
     let cat = |file: &str| {

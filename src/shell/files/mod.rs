@@ -20,6 +20,7 @@
 //! | `/proc/cpuinfo`, `interrupts`, `meminfo`, `uptime`, `cmdline`, `schedstat` | as in Linux, see `proc` | |
 //! | `/proc/sys/…` | the settings of `sysctl` | changes them |
 //! | `/sys/kernel/tracing/tracing_on` | whether events are recorded | 1 and 0 switch that |
+//! | `/sys/kernel/tracing/events/enable` | whether scheduling events are, too | 1 and 0 switch that |
 //!
 //! Linux has all of them but `hotplug/history`.
 //!
@@ -65,6 +66,7 @@ enum File {
     Target(CpuId),
     Fail(CpuId),
     TracingOn,
+    TracingEvents,
     CpuInfo,
     Interrupts,
     MemInfo,
@@ -78,7 +80,7 @@ enum File {
 const CPUS: &str = "sys/devices/system/cpu";
 
 /// The files that there is one of.
-const SINGLE: [(&str, File); 14] = [
+const SINGLE: [(&str, File); 15] = [
     ("proc/cmdline", File::CommandLine),
     ("proc/cpuinfo", File::CpuInfo),
     ("proc/interrupts", File::Interrupts),
@@ -92,6 +94,7 @@ const SINGLE: [(&str, File); 14] = [
     ("sys/devices/system/cpu/online", File::Online),
     ("sys/devices/system/cpu/possible", File::Possible),
     ("sys/devices/system/cpu/present", File::Present),
+    ("sys/kernel/tracing/events/enable", File::TracingEvents),
     ("sys/kernel/tracing/tracing_on", File::TracingOn),
 ];
 
@@ -184,6 +187,7 @@ impl File {
             File::CpuOnline(cpu) => format!("{}\n", u8::from(masks.online.contains(cpu))),
             File::State(cpu) | File::Target(cpu) => format!("{}\n", machine.cpu_state(cpu)),
             File::TracingOn => format!("{}\n", u8::from(machine.is_tracing())),
+            File::TracingEvents => format!("{}\n", u8::from(machine.is_tracing_sched())),
             File::Fail(cpu) => match machine.failure(cpu) {
                 None => "-1\n".into(),
                 Some(state) => format!("{state}\n"),
@@ -215,7 +219,11 @@ impl File {
             },
             (File::TracingOn, "0") => machine.set_tracing(false),
             (File::TracingOn, "1") => machine.set_tracing(true),
-            (File::CpuOnline(_) | File::TracingOn, _) => return Written::Wrong(Errno::Invalid),
+            (File::TracingEvents, "0") => machine.set_tracing_sched(false),
+            (File::TracingEvents, "1") => machine.set_tracing_sched(true),
+            (File::CpuOnline(_) | File::TracingOn | File::TracingEvents, _) => {
+                return Written::Wrong(Errno::Invalid);
+            }
             (File::Setting(key), _) => match sysctl::set(machine, key, value) {
                 Ok(()) => Ok(()),
                 Err(Refusal::ReadOnly(_)) => return Written::Denied,

@@ -1,6 +1,7 @@
 //! Tracing off and on: while it is off each trace point is one NOP and no event comes, from the
 //! boot on if the boot argument says so. A switch waits for walks, so that the rings have whole
-//! ones.
+//! ones. Scheduling events are off at first and cost nothing then; on, a stop is found in them whole:
+//! its SGIs, the interrupts that they raise, each stopper that runs, and its states.
 
 //@ smp: 1 2 4
 //@ timeout: 240
@@ -23,12 +24,15 @@ use stillpoint::api::static_key::KeyError;
 use stillpoint::api::thread::{self, JoinHandle};
 use stillpoint::arch::aarch64::{image, text};
 use stillpoint::cpu::CpuId;
-use stillpoint::kernel::{Hw, is_tracing, kernel, set_tracing};
-use stillpoint::patch::NOP;
-use stillpoint::platform::Platform;
+use stillpoint::kernel::{
+    Hw, is_tracing, kernel, set_sched_tracing, set_tracing, wants_sched_tracing,
+};
+use stillpoint::patch::Site;
+use stillpoint::platform::{Platform, Sgi, ThreadName};
+use stillpoint::stop_machine::MultiStopState;
 use stillpoint::sync::atomic::{AtomicBool, Ordering};
 use stillpoint::time::Instant;
-use stillpoint::trace::{Event, Record};
+use stillpoint::trace::{Event, Missing, Record, SchedEvent, SchedRecord};
 use stillpoint::{api, println};
 
 use kernel_support::case::case;
@@ -46,7 +50,7 @@ fn main() {
         is_tracing(),
         began_on,
     );
-    points(&mut ktap, began_on);
+    points(&mut ktap, began_on, false);
     ktap.check(
         "there are events of the boot, or none",
         records(Instant(0)).is_empty() != began_on,
@@ -54,6 +58,7 @@ fn main() {
     nothing_comes(&mut ktap);
     it_comes(&mut ktap);
     refused(&mut ktap);
+    scheduling(&mut ktap);
     whole_walks(&mut ktap);
     ktap.finish()
 }
@@ -63,27 +68,29 @@ fn records(since: Instant) -> Vec<Record> {
     kernel().trace.collect(|record| record.at >= since)
 }
 
-/// Returns how many trace points have a NOP, and how many a branch. All sites of this kernel
-/// are trace points: neither the program nor the rest of the kernel has a key.
-fn words() -> (usize, usize) {
-    let word = |at| {
-        // SAFETY: the table has addresses of instructions.
-        unsafe { text::read(at) }
+/// Returns how many trace points of walks and stops have the instruction of a key that is on, and how
+/// many that of one that is off; then the same for those of scheduling events. All sites of this
+/// kernel are trace points: neither the program nor the rest of the kernel has a key.
+fn words() -> [(usize, usize); 2] {
+    // Only scheduling events are recorded at a call and at a return.
+    let all = || image::static_keys().iter().map(|entry| entry.site());
+    let key_of_sched = all().find(|site| site.kind > 1).map(|site| site.key);
+    let with_word = |on: bool, of_sched: bool| {
+        let of = all().filter(move |site| (Some(site.key) == key_of_sched) == of_sched);
+        let has_word = |site: &Site| {
+            // SAFETY: the table has addresses of instructions.
+            let found = unsafe { text::read(site.at) };
+            site.word(on) == Ok(found)
+        };
+        of.filter(has_word).count()
     };
-    let sites = image::static_keys().iter().map(|entry| entry.site());
-    let all = sites.clone().count();
-    let nops = sites.filter(|site| word(site.at) == NOP).count();
-    (nops, all - nops)
+    [false, true].map(|of_sched| (with_word(true, of_sched), with_word(false, of_sched)))
 }
 
-fn points(ktap: &mut Ktap, on: bool) {
-    let (nops, branches) = words();
-    println!("# {} trace points", nops + branches);
-    let (right, wrong) = if on {
-        (branches, nops)
-    } else {
-        (nops, branches)
-    };
+fn points(ktap: &mut Ktap, on: bool, sched_on: bool) {
+    let [points, sched] = words();
+    println!("# {points:?} trace points, on and off; {sched:?} of scheduling events");
+    let (right, wrong) = if on { points } else { (points.1, points.0) };
     ktap.check("there are trace points", right >= 10);
     let name = if on {
         "on, each trace point is a branch"
@@ -91,6 +98,11 @@ fn points(ktap: &mut Ktap, on: bool) {
         "off, each trace point is a NOP"
     };
     ktap.equal(name, wrong, 0);
+    let (right, wrong) = if sched_on { sched } else { (sched.1, sched.0) };
+    ktap.check(
+        "those of scheduling events are as they should be",
+        right >= 5 && wrong == 0,
+    );
 }
 
 /// Has CPUs come and go, and the machine stop.
@@ -108,7 +120,7 @@ fn nothing_comes(ktap: &mut Ktap) {
         (set_tracing(false), is_tracing()),
         (Ok(()), false),
     );
-    points(ktap, false);
+    points(ktap, false, false);
     let since = Hw::now();
     work();
     ktap.equal("off, no event comes", records(since), Vec::new());
@@ -117,7 +129,7 @@ fn nothing_comes(ktap: &mut Ktap) {
 fn it_comes(ktap: &mut Ktap) {
     ktap.equal("tracing is switched on", set_tracing(true), Ok(()));
     ktap.check("it is on", is_tracing());
-    points(ktap, true);
+    points(ktap, true, false);
     let since = Hw::now();
     work();
     let records = records(since);
@@ -141,6 +153,137 @@ fn refused(ktap: &mut Ktap) {
         "under the hotplug lock a switch is refused",
         (refused, is_tracing()),
         (Err(KeyError::WouldDeadlock), true),
+    );
+}
+
+/// Returns the scheduling events of `cpu`.
+fn sched_of(cpu: CpuId) -> Vec<SchedRecord> {
+    let (records, missing) = kernel().trace.sched_of(cpu).unwrap_or_default();
+    assert_eq!(missing, Missing::default(), "one stop is few events");
+    records
+}
+
+/// Returns the times of the events of `records` that are as `is_fn` says.
+fn times(records: &[SchedRecord], is_fn: impl Fn(&SchedEvent) -> bool) -> Vec<Instant> {
+    let found = records.iter().filter(|record| is_fn(&record.event));
+    found.map(|record| record.at).collect()
+}
+
+fn scheduling(ktap: &mut Ktap) {
+    ktap.check("no scheduling event is wanted", !wants_sched_tracing());
+    ktap.check("there are no rings of them", all_sched().is_empty());
+    ktap.equal("they are switched on", set_sched_tracing(true), Ok(()));
+    points(ktap, true, true);
+    // Each runs a stopper, and what ran before has the CPU again.
+    let since = Hw::now();
+    assert_eq!(api::stop_machine(|| ()), Ok(()));
+    while !all_sched()
+        .iter()
+        .all(|(_, records)| is_back(records, since))
+    {
+        thread::yield_now();
+    }
+    ktap.equal("and off", set_sched_tracing(false), Ok(()));
+    points(ktap, true, false);
+    a_stop(ktap, since);
+    let before = all_sched();
+    work();
+    ktap.check("off, none comes", all_sched() == before);
+}
+
+fn all_sched() -> Vec<(CpuId, Vec<SchedRecord>)> {
+    let cpus = kernel().masks.online();
+    let all = cpus.iter().map(|cpu| (cpu, sched_of(cpu)));
+    all.filter(|(_, records)| !records.is_empty()).collect()
+}
+
+/// Returns whether the stopper has run since `since`, and another thread after it.
+fn is_back(records: &[SchedRecord], since: Instant) -> bool {
+    let mut switches = records.iter().filter_map(|record| match record.event {
+        SchedEvent::Switch { name, .. } if record.at >= since => Some(name),
+        _ => None,
+    });
+    let mut is_stopper = || {
+        let name = switches.next();
+        name.map(|name| name.as_str().starts_with("stopper/"))
+    };
+    let mut turn = is_stopper();
+    while turn == Some(false) {
+        turn = is_stopper();
+    }
+    turn == Some(true) && is_stopper().is_some()
+}
+
+/// Looks for the stop since `since` in the rings.
+fn a_stop(ktap: &mut Ktap, since: Instant) {
+    let all = all_sched();
+    let records = |cpu: CpuId| -> Vec<SchedRecord> {
+        let of_cpu = all.iter().find(|(of, _)| *of == cpu);
+        let records = of_cpu.map(|(_, records)| records.as_slice());
+        let of_stop = records.unwrap_or_default().iter();
+        of_stop
+            .filter(|record| record.at >= since)
+            .copied()
+            .collect()
+    };
+    let each: Vec<_> = all.iter().map(|(cpu, _)| (*cpu, records(*cpu))).collect();
+    let ran = |(cpu, records): &(CpuId, Vec<SchedRecord>)| {
+        let stopper = ThreadName::of_cpu("stopper", *cpu);
+        times(
+            records,
+            |event| matches!(event, SchedEvent::Switch { name, .. } if *name == stopper),
+        )
+    };
+    let online = kernel().masks.online().count();
+    ktap.equal("every CPU has events", each.len(), online);
+    ktap.check(
+        "every stopper ran",
+        each.iter().all(|each| !ran(each).is_empty()),
+    );
+    let of_state = |state: MultiStopState| -> Vec<Instant> {
+        let is = |event: &SchedEvent| {
+            *event
+                == SchedEvent::State {
+                    state: state as u8,
+                    with: None,
+                }
+        };
+        each.iter()
+            .flat_map(|(_, records)| times(records, is))
+            .collect()
+    };
+    // The one that switched them off is a stop, too, but its end isn't recorded.
+    let first = |state| of_state(state).into_iter().min();
+    let states = [
+        MultiStopState::DisableIrq,
+        MultiStopState::Run,
+        MultiStopState::Exit,
+    ];
+    let states: Option<Vec<Instant>> = states.into_iter().map(first).collect();
+    ktap.check(
+        "its states were published one after the other",
+        states.is_some_and(|states| states.is_sorted()),
+    );
+    let stop = Sgi::Stop.number();
+    let raised = |(cpu, records): &(CpuId, Vec<SchedRecord>)| {
+        let is_irq = |event: &SchedEvent| *event == SchedEvent::IrqBegin { intid: stop.into() };
+        let taken = times(records, is_irq).into_iter().min();
+        let all = each.iter().flat_map(|(_, records)| records);
+        let sent = all.filter(|record| record.event.is_sgi_to(stop, *cpu));
+        let sent = sent.map(|record| record.at).min();
+        // Its own stopper a CPU wakes without an SGI. One that sleeps may have its SGI posted.
+        let made_due =
+            |record: &SchedRecord| record.event == SchedEvent::IrqEnd { makes_due: true };
+        let (sent, taken) = (sent?, taken?);
+        let after = records.iter().filter(|record| record.at >= taken);
+        let runs = ran(&(*cpu, records.clone()));
+        let runs_then = runs.first().is_some_and(|run| taken <= *run);
+        Some(sent <= taken && after.into_iter().any(made_due) && runs_then)
+    };
+    let raised: Vec<_> = each.iter().filter_map(raised).collect();
+    ktap.check(
+        "each SGI raised an interrupt, and that its stopper",
+        raised.len() + 1 >= online && raised.into_iter().all(|right| right),
     );
 }
 
