@@ -440,7 +440,11 @@ fn perfetto(config: &Config) -> Result<()> {
     for (smp, icount, init) in [
         ("4", "1", ""),
         ("4", "0", ""),
-        ("20", "0", "stress 5; stop -v"),
+        (
+            "20",
+            "0",
+            "echo 1 > /sys/kernel/tracing/events/enable; stress 5; stop -v",
+        ),
         ("1", "1", ""),
     ] {
         let machine = Config {

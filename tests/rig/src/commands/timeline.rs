@@ -165,12 +165,20 @@ fn contains(commands: &OsStr, part: &str) -> bool {
     windows.any(|window| window == part.as_bytes())
 }
 
+/// Has scheduling events recorded too.
+const RECORD: &str = "echo 1 > /sys/kernel/tracing/events/enable";
+
 /// Returns the commands that are shown on a machine of `cpus` CPUs: a stop, and the last CPU goes
-/// and comes.
+/// and comes. It does so before scheduling events are recorded, which takes time, and again after
+/// that.
 fn shown(cpus: u32) -> String {
     match cpus {
-        0 | 1 => "stop".to_owned(),
-        more => format!("stop; chcpu -d {last}; chcpu -e {last}", last = more - 1),
+        0 | 1 => format!("{RECORD}; stop"),
+        more => {
+            let last = more - 1;
+            let walks = format!("chcpu -d {last}; chcpu -e {last}");
+            format!("{walks}; {RECORD}; stop; {walks}")
+        }
     }
 }
 
@@ -191,8 +199,12 @@ mod tests {
     #[test]
     fn the_machine_exports_whatever_it_does() {
         let end = "; trace export; poweroff";
-        assert_eq!(init("", ""), format!("stop; chcpu -d 3; chcpu -e 3{end}"));
-        assert_eq!(init("", "1"), format!("stop{end}"));
+        let walks = "chcpu -d 3; chcpu -e 3";
+        assert_eq!(
+            init("", ""),
+            format!("{walks}; {RECORD}; stop; {walks}{end}")
+        );
+        assert_eq!(init("", "1"), format!("{RECORD}; stop{end}"));
         assert_eq!(init("stress 3", "2"), format!("stress 3{end}"));
         assert_eq!(init("trace export; exit 2", ""), "trace export; exit 2");
     }

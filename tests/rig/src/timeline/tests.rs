@@ -200,6 +200,19 @@ fn a_cpu_that_only_goes_or_only_comes_is_shown_alone() {
     assert_eq!(up, ("CPU 0 comes, step by step".to_owned(), 1));
     let both = of(&[(1, "up", 0, 10), (1, "down", 20, 30)]).expect("a walk");
     assert_eq!(both, ("CPU 0 goes, step by step".to_owned(), 1));
+    let goes = |at| (1, "down", at, at + 10);
+    let comes = |at| (1, "up", at, at + 10);
+    let events = samples::of(&[
+        comes(0),
+        goes(20),
+        comes(40),
+        goes(60),
+        comes(80),
+        goes(100),
+    ]);
+    let chart = walk::chart(&trace(&events)).expect("a walk");
+    let zeros: Vec<_> = chart.panels.iter().map(|panel| panel.zero).collect();
+    assert_eq!(zeros, [20, 40], "the first pair");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::scale::{duration, microseconds};
 use super::table::{Table, Walk, is_step, short};
 use super::trace::{Instant, Slice, Trace, Track};
 
-/// Returns the picture of the last CPU that went and then came; of one that only went or only came,
+/// Returns the picture of the first CPU that went and then came; of one that only went or only came,
 /// if there is no other. `None` if the trace has no walk.
 #[must_use]
 pub fn chart(trace: &Trace) -> Option<Chart> {
@@ -117,10 +117,13 @@ fn choose(trace: &Trace) -> Option<(&Track, Vec<Walk<'_>>)> {
             candidates.push((track, [Some(walk), next]));
         }
     }
-    let rank = |(_, walks): &(_, [Option<&Slice>; 2])| {
-        (walks[1].is_some(), walks[0].map(|walk| walk.from))
-    };
-    let (track, walks) = candidates.into_iter().max_by_key(rank)?;
+    // The first that went and came; else the last walk: the first ones are those of the boot.
+    let from = |walks: &[Option<&Slice>; 2]| walks[0].map(|walk| walk.from);
+    let pairs = candidates.iter().filter(|(_, walks)| walks[1].is_some());
+    let best = pairs
+        .min_by_key(|(_, walks)| from(walks))
+        .or_else(|| candidates.iter().max_by_key(|(_, walks)| from(walks)))?;
+    let (track, walks) = *best;
     let with_parts = |whole: &'_ Slice| -> Vec<&Slice> {
         let inside =
             |slice: &&Slice| slice.depth == 1 && whole.from <= slice.from && slice.to <= whole.to;

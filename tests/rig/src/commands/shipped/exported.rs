@@ -30,7 +30,9 @@ const BETWEEN: [&str; 9] = [
 pub fn trace_is_exported(setting: &Setting) -> Result<()> {
     let machine = Config {
         smp: "4".into(),
-        init: "stop; chcpu -d 3; chcpu -e 3; trace export; poweroff".into(),
+        init: "echo 1 > /sys/kernel/tracing/events/enable; stop; chcpu -d 3; chcpu -e 3; \
+               trace export; poweroff"
+            .into(),
         ..setting.config.clone()
     };
     let printed = setting.boot("trace_is_exported", &machine, 0)?;
@@ -81,9 +83,16 @@ fn judge(trace: &Trace) -> Result<()> {
             track.slices.iter().filter(|slice| slice.depth == 0).count()
         })
     };
-    // One stop was asked for, and the walk down has one.
+    // One has the code of the trace points changed, one was asked for, and the walk down has one.
     let counts = [0, 1, 2, 3].map(stays);
-    ensure!(counts == [2; 4], "the CPUs were in {counts:?} stops");
+    ensure!(counts == [3; 4], "the CPUs were in {counts:?} stops");
+    for group in ["threads", "interrupts"] {
+        let used = trace
+            .group(group)
+            .filter(|track| !track.slices.is_empty())
+            .count();
+        ensure!(used == 4, "{used} CPUs have {group}");
+    }
     let picture = stop::chart(trace).context("no stop is recorded")?;
     ensure!(
         picture.rows.len() == 4,
@@ -91,6 +100,9 @@ fn judge(trace: &Trace) -> Result<()> {
         picture.rows.len()
     );
     ensure!(has_bars(&picture), "the picture of the stop is empty");
+    // An SGI to each of the others, and what it wakes.
+    let arrows = picture.panels[0].arrows.len();
+    ensure!(arrows >= 6, "the stop has {arrows} arrows");
     let picture = walk::chart(trace).context("no walk is recorded")?;
     ensure!(
         picture.panels.len() == 2,
