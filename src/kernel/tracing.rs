@@ -159,13 +159,22 @@ pub(super) fn record(event: &SchedEvent) {
     masked.end_no_resched(); // Nothing here makes a thread runnable.
 }
 
+/// Returns whether this CPU may record what it also does before SHOULD_ONLINE and after DEAD, where
+/// it touches no ring (`nothing-before-verdict` and `nothing-after-dead` of `ap`): to send an SGI,
+/// and to take one by hand.
+pub(super) fn may_record() -> bool {
+    Hw::masks().is_online(Hw::this_cpu())
+}
+
 /// Records that this CPU is about to send `sgi` to `targets`.
 #[cold]
 pub(super) fn record_sgi(sgi: Sgi, targets: &CpuMask) {
     let masked = IrqGuard::<Hw>::new();
-    let (me, now) = (Hw::this_cpu(), Hw::now());
-    let trace = &kernel().trace;
-    trace.write_sgi(&masked, me, now, sgi.number(), targets);
+    if may_record() {
+        let (me, now) = (Hw::this_cpu(), Hw::now());
+        let trace = &kernel().trace;
+        trace.write_sgi(&masked, me, now, sgi.number(), targets);
+    }
     masked.end_no_resched(); // As `record`.
 }
 

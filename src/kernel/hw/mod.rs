@@ -266,6 +266,9 @@ fn take_interrupt(taken_fn: impl FnOnce(Irq), ended_fn: impl FnOnce()) -> Woken 
 #[cold]
 #[inline(never)]
 fn take_wake_traced() -> Woken {
+    if !tracing::may_record() {
+        return take_interrupt(|_| {}, || {});
+    }
     let span = IrqSpan::new();
     take_interrupt(|irq| span.begins(irq), || span.ends())
 }
