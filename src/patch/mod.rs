@@ -27,9 +27,10 @@
 //!
 //! # Invariants
 //! - **one-of-two**: a site holds one of the two instructions of its entry: a NOP or a branch, one of
-//!   two calls, or a RET or a branch. No CPU executes a site while it is written: all are in the
-//!   still point, or aren't on their way yet. (NOP, B and BL might even be replaced while other
-//!   CPUs execute them: Arm ARM, "Concurrent modification and execution of instructions".)
+//!   two calls, or a RET or a branch. NOP, B and BL are among the few that may be replaced while
+//!   other CPUs execute them: these execute the old one or the new one (Arm ARM, "Concurrent
+//!   modification and execution of instructions"). RET isn't: no CPU may come to such a site while
+//!   the others are in a still point. The only one ends a switch of threads.
 //! - **word-is-count**: outside a still point the words at all sites of a key are those of its
 //!   count. A change checks that before it writes anything.
 //! - **one-change-at-a-time**: changes exclude each other, by the stop mutex. So what a change
