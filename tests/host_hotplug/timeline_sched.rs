@@ -286,6 +286,8 @@ fn what_has_no_beginning_or_no_end_is_left_out() {
     };
     rings.stops.push(dead(45));
     rings.switch(70, 0, "stopper/0");
+    // No handler goes on across a switch: this is the end of one whose beginning is lost.
+    rings.write(75, 0, SchedEvent::IrqEnd { makes_due: false });
     rings.stops.push(dead(80));
     let json = rings.json(100, 1_000_000_000);
     assert_eq!(
@@ -313,6 +315,7 @@ fn an_arrow_leads_to_the_interrupt_that_the_sgi_raised() {
     rings.interrupt((40, 41), 2, RESCHEDULE, false);
     rings.send(42, 0, RESCHEDULE, &[2]);
     rings.interrupt((50, 51), 2, RESCHEDULE, true);
+    rings.switch(55, 2, "idle/2"); // What was due has been taken by another CPU.
     rings.interrupt((60, 60), 1, RESCHEDULE, true); // It takes no time.
     rings.switch(61, 1, "d");
     let sgi = |by, sent, raised| {
