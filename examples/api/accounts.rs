@@ -5,7 +5,7 @@ use stillpoint::api::sync::{RwLockReadGuard, RwLockWriteGuard};
 use stillpoint::api::time::deadline;
 use stillpoint::println;
 
-/// Accounts of a bank, each with a lock of its own.
+/// Accounts of a bank, each with a lock of its own: a static, as it is too large for a stack.
 pub(crate) struct Bank {
     accounts: [Mutex<i64>; 100],
     /// Read for each booking, and changed twice a year.

@@ -24,6 +24,10 @@ impl Blinker {
         Blinker { timer, blinks }
     }
 
+    pub(crate) fn has_blinked(&self) -> bool {
+        self.blinks.load(Ordering::Relaxed) > 0
+    }
+
     /// Ends the blinking. On return its function doesn't run any more, so the number is the last.
     pub(crate) fn stop(&self) -> u32 {
         if !self.timer.cancel() {

@@ -1,5 +1,6 @@
 //! What the documentation of `stillpoint::api::hotplug` says of steps of all kinds that are mixed:
-//! their order, their failures, and where each function is refused.
+//! their order, their failures, and where each function is refused. And most of the examples of
+//! the documentation, which do what they say.
 
 //@ smp: 2 4 8
 //@ timeout: 240
@@ -9,7 +10,50 @@
 
 extern crate alloc;
 
+#[path = "../../../../../examples/api"]
+#[allow(dead_code, reason = "some functions are for programs that never end")]
+mod examples {
+    pub(crate) mod accounts;
+    pub(crate) mod bring_up;
+    pub(crate) mod budgets;
+    pub(crate) mod builder;
+    pub(crate) mod callees;
+    pub(crate) mod calls;
+    pub(crate) mod cancel;
+    pub(crate) mod channel;
+    pub(crate) mod classes;
+    pub(crate) mod device;
+    pub(crate) mod freeze;
+    pub(crate) mod grace_periods;
+    pub(crate) mod host_name;
+    pub(crate) mod in_time;
+    pub(crate) mod instants;
+    pub(crate) mod items;
+    pub(crate) mod jobs;
+    pub(crate) mod key_users;
+    pub(crate) mod late;
+    pub(crate) mod loops;
+    pub(crate) mod memory;
+    pub(crate) mod module_kinds;
+    pub(crate) mod parking;
+    pub(crate) mod per_cpu;
+    pub(crate) mod permits;
+    pub(crate) mod pinned;
+    pub(crate) mod prepared;
+    pub(crate) mod rcu_box;
+    pub(crate) mod removal;
+    pub(crate) mod rest;
+    pub(crate) mod ring;
+    pub(crate) mod scoped;
+    pub(crate) mod still_times;
+    pub(crate) mod take_down;
+    pub(crate) mod timeouts;
+    pub(crate) mod timers;
+    pub(crate) mod turns;
+    pub(crate) mod usage;
+}
 mod refused;
+mod shown;
 
 stillpoint::entry!(main);
 
@@ -77,6 +121,12 @@ impl Calls {
 
 fn main() {
     let mut ktap = Ktap::new();
+    ktap.check("the examples of hotplug", shown::hotplug());
+    ktap.check("the examples of steps and guards", shown::steps());
+    ktap.check("the examples of stops", shown::stops());
+    ktap.check("the examples of CPUs and RCU", shown::cpus());
+    ktap.check("the examples of locks", shown::locks());
+    ktap.check("the examples of threads and time", shown::threads());
     let warm = leave_and_return(refused::nothing) & refused::everywhere() & batches();
     ktap.check("a first time, for memory that is kept", warm);
     let before = InUse::settled();
