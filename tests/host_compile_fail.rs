@@ -311,6 +311,17 @@ fn no_example_is_left_out() {
 }
 
 #[test]
+fn each_file_of_examples_is_in_the_documentation() {
+    let read = |file| fs::read_to_string(file).expect("it can be read");
+    let source: String = examples::documented_files().into_iter().map(read).collect();
+    for Example { file, .. } in examples::of_files() {
+        let name = file.file_name().expect("a file").to_string_lossy();
+        let included = format!("/examples/api/{name}\")]");
+        assert!(source.contains(&included), "nothing shows {name}");
+    }
+}
+
+#[test]
 fn an_example_is_found_where_it_stands() {
     let text = "\
 //! ```text
