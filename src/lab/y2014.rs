@@ -11,6 +11,7 @@
 //! | admin | brings a CPU up, or takes it down, in between |
 //! | chain | the notifiers, as `cpu_up` called them: a step of the table, on admin's CPU |
 //! | step | the driver's own step of the table, on the CPU that it is about |
+//! | user | code on the CPU that has come, which wants its buffer |
 //! | watch | sees that two threads sleep that wait for each other |
 
 use alloc::string::String;
@@ -246,6 +247,23 @@ impl Cast {
     pub fn removed(&self) -> Line {
         let what = "is back: the step is gone, and called on the others";
         Line::new("driver", "done", what).then(Then::Idle)
+    }
+
+    /// Code on the CPU that has come looks for its buffer, and finds `got`.
+    pub fn finds(&self, got: usize) -> Line {
+        let cpu = self.moving;
+        let (mark, what) = match got {
+            0 => (
+                "MISS",
+                alloc::format!("wants the buffer of CPU {cpu}: there is none"),
+            ),
+            1 => ("uses", alloc::format!("uses the buffer of CPU {cpu}")),
+            _ => (
+                "LOST",
+                alloc::format!("uses the last of {got} buffers: the first is lost"),
+            ),
+        };
+        Line::new("user", mark, what).then(Then::Idle)
     }
 
     /// Says what came of `play`, if each CPU has got and given back so many buffers.

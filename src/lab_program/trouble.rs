@@ -4,7 +4,7 @@ use alloc::string::String;
 use core::fmt;
 
 use crate::api::Errno;
-use crate::api::cpu::CpuMask;
+use crate::api::cpu::{CallError, CpuMask};
 use crate::api::hotplug::{CpuDownError, CpuUpError, InstallError};
 use crate::api::shell::CommandError;
 use crate::api::stop::StopError;
@@ -23,6 +23,8 @@ pub(super) enum Trouble {
     Up(CpuUpError),
     /// A CPU did not go down.
     Down(CpuDownError),
+    /// A CPU was not called.
+    Call(CallError),
     /// A step was not installed.
     Install(InstallError),
     /// A stop was given up.
@@ -41,6 +43,7 @@ impl Trouble {
             Trouble::Spawn(_) => Errno::Again,
             Trouble::Up(error) => error.errno(),
             Trouble::Down(error) => error.errno(),
+            Trouble::Call(_) => Errno::NoDevice,
             Trouble::Install(error) => error.errno(),
             Trouble::Stop(_) | Trouble::Stuck(_) => Errno::TimedOut,
             Trouble::Print => Errno::Io,
@@ -58,6 +61,7 @@ impl fmt::Display for Trouble {
             Trouble::Spawn(error) => fmt::Display::fmt(error, f),
             Trouble::Up(error) => fmt::Display::fmt(error, f),
             Trouble::Down(error) => fmt::Display::fmt(error, f),
+            Trouble::Call(error) => fmt::Display::fmt(error, f),
             Trouble::Install(error) => fmt::Display::fmt(error, f),
             Trouble::Stop(error) => fmt::Display::fmt(error, f),
             Trouble::Stuck(how) => f.write_str(how),

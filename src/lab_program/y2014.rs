@@ -7,8 +7,8 @@ use crate::api::cpu::{self, CpuId, CpuMask};
 use crate::api::hotplug::{self, EnableStep, PrepareStep, Step};
 use crate::api::sync::SpinLock;
 use crate::api::thread::Class;
-use crate::lab::Act;
 use crate::lab::y2014::{Cast, Count, Play};
+use crate::lab::{Act, Then};
 use crate::lab_program::cpus::Cpus;
 use crate::lab_program::stage::Stage;
 use crate::lab_program::trouble::Trouble;
@@ -162,42 +162,45 @@ impl Shared {
         let (ups, downs) = (Arc::clone(self), Arc::clone(self));
         EnableStep::new("lab-driver")
             .startup(move |cpu| {
-                ups.give(cpu);
                 // Given up: the CPU comes all the same, and goes.
-                let _given_up = ups.say_given(cpu);
+                let _given_up = ups.start(cpu);
                 Ok(())
             })
             .teardown(move |cpu| {
-                downs.take_back(cpu);
-                let _given_up = downs.say_taken(cpu);
+                let _given_up = downs.stop(cpu);
                 Ok(())
             })
     }
 
-    /// Says that the step was called on `cpu`, where it is of interest.
-    fn say_given(&self, cpu: CpuId) -> Result<(), GivenUp> {
+    /// The startup of the driver's step: says that it was called where that is of interest.
+    fn start(&self, cpu: CpuId) -> Result<(), GivenUp> {
         let Shared { cast, turns, .. } = self;
-        match self.play {
+        let is_said = match self.play {
             Play::InstallInUp if cpu == cast.moving => {
                 turns.after("step", 5)?;
-                turns.say(cast.gives(cpu));
+                true
             }
+            // The driver tells which CPUs have a buffer in the step before.
             Play::UpInInstall if cpu == cast.moving => {
                 turns.after("step", 4)?;
-                turns.say(cast.gives(cpu));
+                true
             }
-            Play::UpInInstall if cpu == cast.first() => {
-                turns.say(cast.gives(cpu));
-                turns.until_asleep("step", ADMIN)?;
-            }
-            _ => {}
+            play => play == Play::UpInInstall && cpu == cast.first(),
+        };
+        self.give(cpu);
+        if is_said {
+            turns.say(cast.gives(cpu));
+        }
+        if is_said && cpu != cast.moving {
+            turns.until_asleep("step", ADMIN)?;
         }
         Ok(())
     }
 
-    /// As [`Shared::say_given`], for the way down.
-    fn say_taken(&self, cpu: CpuId) -> Result<(), GivenUp> {
+    /// The teardown of the driver's step.
+    fn stop(&self, cpu: CpuId) -> Result<(), GivenUp> {
         let Shared { cast, turns, .. } = self;
+        self.take_back(cpu);
         if self.play == Play::RemoveInDown && cpu == cast.moving {
             turns.say(cast.takes_back(cpu));
             turns.until_asleep("step", DRIVER)?;
@@ -211,25 +214,27 @@ impl Shared {
         match self.play {
             Play::LoopThenRegister => {
                 turns.after("driver", 0)?;
-                self.treat_online();
+                self.treat_online(Then::Waits);
                 turns.after("driver", 4)?;
-                self.register();
+                self.register(Then::Idle);
+                self.use_there()?;
             }
             Play::RegisterThenLoop => {
                 turns.after("driver", 0)?;
-                self.register();
+                self.register(Then::Waits);
                 turns.after("driver", 4)?;
-                self.treat_online();
+                self.treat_online(Then::Idle);
+                self.use_there()?;
             }
             Play::UnderReadLock => {
                 turns.after("driver", 0)?;
                 let held = hotplug::cpus_read_lock();
                 turns.say(cast.reads());
-                self.treat_online();
+                self.treat_online(Then::Waits);
                 turns.after("driver", 4)?;
                 turns.say_and_wait(DRIVER, cast.wants());
                 if turns.lock_unless("driver", ADD_REMOVE, Some(GIVE_WAY))? {
-                    self.register();
+                    self.register(Then::Idle);
                     turns.unlock(ADD_REMOVE);
                 } else {
                     turns.say(cast.gives_way());
@@ -240,11 +245,14 @@ impl Shared {
                 turns.after("driver", 2)?;
                 turns.say_and_wait(DRIVER, cast.installs(true));
                 self.install(installed)?;
+                self.use_there()?;
             }
             Play::UpInInstall => {
                 turns.after("driver", 0)?;
                 turns.say(cast.installs(false));
                 self.install(installed)?;
+                turns.after("driver", 6)?;
+                self.use_there()?;
             }
             Play::RemoveInDown => {
                 turns.after("driver", 2)?;
@@ -258,15 +266,28 @@ impl Shared {
         Ok(())
     }
 
-    fn treat_online(&self) {
+    /// Gives each CPU that is online a buffer; does `then` afterwards.
+    fn treat_online(&self, then: Then) {
         let online = cpu::online_racy();
         online.iter().for_each(|cpu| self.give(cpu));
-        self.turns.say(self.cast.loops(&online));
+        self.turns.say(self.cast.loops(&online).then(then));
     }
 
-    fn register(&self) {
+    /// Has code on the CPU that has come look for its buffer.
+    fn use_there(&self) -> Result<(), GivenUp> {
+        let Shared { cast, turns, .. } = self;
+        let got = self.buffers.lock()[cast.moving.index()].0;
+        let line = cast.finds(got);
+        cpu::call_on(cast.moving, || turns.say(line)).map_err(|error| {
+            turns.give_up(Trouble::Call(error));
+            GivenUp
+        })
+    }
+
+    /// Registers the driver's notifier; does `then` afterwards.
+    fn register(&self, then: Then) {
         *self.registered.lock() = true;
-        self.turns.say(self.cast.registers());
+        self.turns.say(self.cast.registers().then(then));
     }
 
     fn install(self: &Arc<Self>, installed: &Installed) -> Result<(), GivenUp> {

@@ -106,6 +106,9 @@ fn a_cast_of_2014_moves_one_cpu_and_stays_on_others() {
             cast.takes_back(cast.moving),
             cast.removes(),
             cast.removed(),
+            cast.finds(0),
+            cast.finds(1),
+            cast.finds(2),
         ]);
         for play in y2014::Play::ALL {
             fit(&[cast.calls(play), cast.returns(play)]);
