@@ -11,6 +11,7 @@ extern crate alloc;
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::cell::Cell;
 use core::fmt;
 use core::time::Duration;
@@ -98,6 +99,12 @@ impl Machine {
     }
 }
 
+/// The stories, with what seed 1 shows on four CPUs.
+const STORIES: &str = include_str!("../../../../docs/lab.md");
+
+/// The number of acts that the stories show at least.
+const SHOWN: usize = 6;
+
 fn main() {
     let mut ktap = Ktap::new();
     let before = Machine::now();
@@ -109,6 +116,7 @@ fn main() {
         ends_early(&mut ktap, lab, &before);
     }
     few_cpus(&mut ktap);
+    stories(&mut ktap);
     ktap.check("no memory is lost", in_use.is_back());
     ktap.check("the machine is as before", before.is_back());
     ktap.finish()
@@ -165,4 +173,61 @@ fn few_cpus(ktap: &mut Ktap) {
         .into_iter()
         .all(|cpu| hotplug::cpu_up(cpu).is_ok());
     ktap.check("labs run with two CPUs or more, and say so with one", well);
+}
+
+/// Checks that the acts in the stories are what the labs print.
+fn stories(ktap: &mut Ktap) {
+    let name = "the stories show what is printed";
+    if cpu::possible().count() != 4 {
+        ktap.inapplicable(name, "they have four CPUs");
+        return;
+    }
+    let printed: String = Lab::ALL.iter().map(|lab| run(*lab, 1, 0).0).collect();
+    let printed = without_places(&printed);
+    let mut acts = 0;
+    let mut well = true;
+    for act in acts_in(STORIES) {
+        acts += 1;
+        if !printed.contains(&without_places(&act)) {
+            stillpoint::println!("# docs/lab.md has what isn't printed:\n{act}");
+            well = false;
+        }
+    }
+    ktap.check(name, well && acts >= SHOWN);
+}
+
+/// Returns the acts in `text`, a document: they are indented.
+fn acts_in(text: &str) -> Vec<String> {
+    const INDENT: &str = "    ";
+    let mut acts: Vec<String> = Vec::new();
+    let mut inside = false;
+    for line in text.lines() {
+        let code = line.strip_prefix(INDENT);
+        let begins = code.is_some_and(|code| {
+            !inside
+                && ["The old way: ", "Ours: "]
+                    .iter()
+                    .any(|head| code.starts_with(head))
+        });
+        if begins {
+            acts.push(String::new());
+        }
+        inside = begins || (inside && (code.is_some() || line.is_empty()));
+        if let Some(act) = acts.last_mut().filter(|_| inside) {
+            *act += code.unwrap_or_default();
+            *act += "\n";
+        }
+    }
+    acts.iter().map(|act| act.trim_end().into()).collect()
+}
+
+/// Returns `text` without the numbers of lines and columns in the source, which change with it.
+fn without_places(text: &str) -> String {
+    let mut parts = text.split(".rs:");
+    let mut rest = String::from(parts.next().unwrap_or_default());
+    for part in parts {
+        rest += ".rs";
+        rest += part.trim_start_matches(|c: char| c.is_ascii_digit() || c == ':');
+    }
+    rest
 }
