@@ -5,6 +5,7 @@
 //! unless the case names another status.
 
 mod exported;
+mod labs;
 mod table;
 mod tour;
 mod walks;

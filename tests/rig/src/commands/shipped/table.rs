@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
+use super::labs::LABS;
 use crate::config::Config;
 
 /// A function that changes a machine.
@@ -26,7 +27,7 @@ pub struct Case {
 
 impl Case {
     /// Returns a case on the default machine that must end with status 0.
-    const fn new(
+    pub const fn new(
         name: &'static str,
         cpus: u32,
         commands: &'static str,
@@ -43,12 +44,12 @@ impl Case {
     }
 
     /// Returns the case with a machine that `with` changes.
-    const fn with(self, with: With) -> Case {
+    pub const fn with(self, with: With) -> Case {
         Case { with, ..self }
     }
 
     /// Returns the case with another status.
-    const fn ends(self, status: i32) -> Case {
+    pub const fn ends(self, status: i32) -> Case {
         Case { status, ..self }
     }
 
@@ -66,7 +67,7 @@ impl Case {
 
 /// Returns the cases that need no special version of QEMU.
 pub fn everywhere() -> Vec<Case> {
-    [USE, STATUS, LEVELS, CONSOLES, &on_each_gic()].concat()
+    [USE, LABS, STATUS, LEVELS, CONSOLES, &on_each_gic()].concat()
 }
 
 const ALL_FOUR: &str = r"On-line CPU\(s\) list: +0-3$";
