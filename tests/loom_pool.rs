@@ -122,6 +122,15 @@ impl World {
         }
     }
 
+    /// One turn of that life.
+    fn take_one(&self, index: usize) {
+        let Next::Job(job, _) = self.board.next(cpu(index), cpu(index)) else {
+            unreachable!("a job waits");
+        };
+        let started = job.start().expect("no other thread has begun it");
+        started.run(Runner::Worker(cpu(index)), &Program);
+    }
+
     /// The step of CPU `index` is torn down.
     fn leave(&self, index: usize) {
         self.wake(self.board.close(cpu(index)).iter());
@@ -285,6 +294,27 @@ fn a_queue_that_opens_is_looked_at() {
         world.board.open(cpu(1));
         join([worker, giver]);
         world.assert_done([1, 0]);
+    });
+}
+
+/// The queue of CPU 0 is never empty, as where a task wakes itself. What was handed over to the
+/// shared queue is begun all the same, and so is what waits behind a worker that is busy.
+#[test]
+fn what_waits_is_begun_though_a_queue_is_never_empty() {
+    every_order(|| {
+        let world = World::new(2);
+        give(&world, 0, None, 1);
+        world.leave(1);
+        for turn in 1..=128 {
+            give(&world, 1, None, 0);
+            world.take_one(0);
+            if turn == 32 {
+                world.assert_done([1, 31]);
+                world.board.open(cpu(1));
+                give(&world, 0, None, 1);
+            }
+        }
+        world.assert_done([2, 126]);
     });
 }
 

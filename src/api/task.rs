@@ -152,13 +152,14 @@ impl<T> TaskHandle<T> {
         block_on(self)
     }
 
-    /// Returns whether the task is over: [`TaskHandle::join`] would not wait.
+    /// Returns whether the task is over: [`TaskHandle::join`] would not wait. It stays so when a
+    /// poll has returned the value.
     ///
     /// # Context
     /// Any.
     pub fn is_finished(&self) -> bool {
         let _in_kernel = enter();
-        matches!(*self.slot.lock_irqsave(), Value::There(_))
+        !matches!(*self.slot.lock_irqsave(), Value::Awaited(_))
     }
 }
 
@@ -206,7 +207,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     loop {
         // What has woken it so far is answered by this poll.
-        while signal.0.try_wait() {}
+        signal.0.reset();
         if let Poll::Ready(value) = in_kernel.call_app(|| future.as_mut().poll(&mut context)) {
             return value;
         }

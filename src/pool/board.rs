@@ -20,7 +20,12 @@ struct Queue<E: LocalCpu + 'static> {
     /// Whether it accepts jobs (`closed-is-empty` of [`pool`](crate::pool)).
     open: bool,
     jobs: Jobs<E>,
+    /// How often a thread looked for a job here first. Wraps.
+    looks: u32,
 }
+
+/// Each such look at a queue is at the others first (`others-first` of [`pool`](crate::pool)).
+const OTHERS_FIRST: u32 = 32;
 
 /// The workers, each with the number of its CPU.
 struct Roster {
@@ -61,6 +66,7 @@ impl<E: LocalCpu + 'static> Board<E> {
                 SpinLock::new(Queue {
                     open: false,
                     jobs: LinkedList::new(JobLink::new()),
+                    looks: 0,
                 })
             }),
             shared: SpinLock::new(LinkedList::new(JobLink::new())),
@@ -185,12 +191,26 @@ impl<E: LocalCpu + 'static> Board<E> {
         self.take(near, &serving)
     }
 
-    /// Takes the oldest job of the queue of `near`, of the shared queue, or of another one.
+    /// Takes the oldest job of the queue of `near`, of the shared queue, or of another one; now and
+    /// then in another order (`others-first` of [`pool`](crate::pool)).
     fn take(&self, near: CpuId, serving: &CpuMask) -> Option<Arc<Job<E>>> {
         let of = |cpu| self.queues.get(cpu).lock_irqsave().jobs.pop_front();
-        of(near)
-            .or_else(|| self.shared.lock_irqsave().pop_front())
-            .or_else(|| serving.iter().filter(|cpu| *cpu != near).find_map(of))
+        let (own, looks) = {
+            let mut queue = self.queues.get(near).lock_irqsave();
+            queue.looks = queue.looks.wrapping_add(1);
+            let own = match queue.looks % OTHERS_FIRST {
+                0 => None,
+                _ => queue.jobs.pop_front(),
+            };
+            (own, queue.looks)
+        };
+        own.or_else(|| self.shared.lock_irqsave().pop_front())
+            .or_else(|| {
+                let turn = (looks / OTHERS_FIRST) as usize % serving.count().max(1);
+                let in_turn = serving.iter().skip(turn).chain(serving.iter().take(turn));
+                in_turn.filter(|cpu| *cpu != near).find_map(of)
+            })
+            .or_else(|| of(near))
     }
 }
 
@@ -233,7 +253,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::vec::Vec;
 
-    use super::{Board, Next};
+    use super::{Board, Next, OTHERS_FIRST};
     use crate::cpu::{CpuId, CpuMask};
     use crate::pool::{CallApp, Job, Runner};
     use crate::sync::nowhere::Nowhere;
@@ -329,6 +349,43 @@ mod tests {
         assert_eq!(board.push(job(5, &done), cpu(0)), None, "it waits");
         board.open(cpu(1));
         assert_eq!(turn(&board, 1), None);
+    }
+
+    /// Has CPU 0 bring itself a job (0) before each of `turns` turns, as a task does that wakes
+    /// itself. Returns how many turns it took until the job `awaited` was done.
+    fn turns_until(awaited: u32, board: &Board<Nowhere>, done: &Done, turns: usize) -> usize {
+        for taken in 1..=turns {
+            assert_eq!(board.push(job(0, done), cpu(0)), None);
+            assert_eq!(turn(board, 0), None);
+            if done.lock().expect("one thread").contains(&(awaited, 0)) {
+                return taken;
+            }
+        }
+        panic!("job {awaited} is not begun in {turns} turns");
+    }
+
+    #[test]
+    fn what_was_handed_over_is_begun_though_a_queue_is_never_empty() {
+        let (board, done) = (Board::new(2), Done::default());
+        (0..2).for_each(|index| board.open(cpu(index)));
+        for number in [1, 2] {
+            assert_eq!(board.push(job(number, &done), cpu(1)), None);
+        }
+        assert!(board.close(cpu(1)).is_empty());
+        for number in [1, 2] {
+            turns_until(number, &board, &done, OTHERS_FIRST as usize);
+        }
+    }
+
+    /// The workers of CPUs 1 to 3 are in the middle of a job.
+    #[test]
+    fn each_queue_has_its_turn_though_those_before_it_are_never_empty() {
+        let (board, done) = (Board::new(4), Done::default());
+        (0..4).for_each(|index| board.open(cpu(index)));
+        for (number, near) in (0..100).flat_map(|_| [(0, 1), (0, 2)]).chain([(3, 3)]) {
+            assert_eq!(board.push(job(number, &done), cpu(near)), None);
+        }
+        turns_until(3, &board, &done, 4 * OTHERS_FIRST as usize);
     }
 
     #[test]

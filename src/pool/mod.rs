@@ -9,8 +9,9 @@
 //! ```text
 //!   a job is given                        a worker
 //!   ──────────────                        ────────
-//!   queue of this CPU, if it is open,     takes: this CPU's queue, the shared one, the others'
-//!     else the shared queue               none: it says that it rests, and looks again
+//!   queue of this CPU, if it is open,     takes: this CPU's queue, the shared one, the others';
+//!     else the shared queue                 now and then this CPU's is the last
+//!                                         none: it says that it rests, and looks again
 //!   a worker that rests?                    one: it rests no more. Had it been chosen to be
 //!     it rests no more, and is woken          woken, it wakes another one
 //!                                           none: it sleeps
@@ -37,7 +38,12 @@
 //! - **wake-passed-on**: a worker that was chosen to be woken and takes a job that it found before
 //!   has perhaps not taken the job for which it was chosen, so it wakes another one. A worker that
 //!   leaves has all that rest woken. So a job doesn't wait while a worker rests.
-//!
+//! - **others-first**: of 32 looks that begin at the queue of a CPU, one is at the shared queue
+//!   first, then at those of the other CPUs, of which another one has its turn each time. So a job
+//!   that waits behind `n` others in the shared queue is begun after at most `32 * (n + 1)` jobs
+//!   that a worker begins on one CPU, and, while the shared queue is empty, a job of another queue
+//!   after `32 * (n + 1)` for each CPU that is there: although jobs that bring new ones, such as a
+//!   task that wakes itself, keep that CPU's queue from ever being empty.
 //! - **woken-once**: a task is put into a queue by the thread that has made it Queued, under its
 //!   lock. A wake before it is taken out again changes nothing, and one while it is polled has the
 //!   thread that polls it queue it. So it is in one queue at most, and no wake is lost.
