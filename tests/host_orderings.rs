@@ -65,6 +65,7 @@ const REASONS: &[(&str, &str)] = &[
     ("src/kernel/watchdog.rs", "a setting that orders nothing"),
     ("src/kernel/whereabouts.rs", "orders what is printed; nothing is read through it"),
     ("src/patch/change.rs", "a count that the stop mutex guards, for display otherwise"),
+    ("src/pool/line.rs", "a job's own word, ordered by the locks of its queue and of the job: tests/loom_pool.rs"),
     ("src/rcu/mod.rs", "counts for display"),
     ("src/rcu/rounds.rs", "a note from a still point to its caller, ordered by the stop: tests/loom_multi_stop.rs"),
     ("src/sched/flush.rs", "tells messages which CPUs have finished; nothing is read through it"),

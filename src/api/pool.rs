@@ -28,6 +28,7 @@ use crate::api::thread::JoinHandle;
 use crate::kernel::entry::enter;
 use crate::kernel::{Hw, kernel};
 use crate::pool::Job;
+use crate::sync::might_sleep_in;
 
 use crew::{Crew, Outcome, with_outcome};
 
@@ -48,7 +49,7 @@ pub(super) mod crew {
     use crate::platform::Platform;
     use crate::pool::{Board, CallApp, Home, Job, Next, Runner};
     use crate::sched::InKernel;
-    use crate::sync::{SpinLock, might_sleep_in};
+    use crate::sync::SpinLock;
 
     /// The workers of a pool, and what they share.
     pub(in crate::api) struct Crew {
@@ -126,6 +127,15 @@ pub(super) mod crew {
             }
         }
 
+        /// Does `job`, for which this thread waits, unless another thread has begun it.
+        pub(in crate::api) fn do_now(&self, job: Arc<Job<Hw>>, in_kernel: &InKernel<Hw>) {
+            let started = self.board.start(&job);
+            drop(job);
+            if let Some(started) = started {
+                started.run(Runner::Waiter, in_kernel);
+            }
+        }
+
         /// Does what waits.
         pub(super) fn help(&self, in_kernel: &InKernel<Hw>) {
             while let Some(job) = self.board.take_any(Hw::this_cpu()) {
@@ -147,8 +157,8 @@ pub(super) mod crew {
         }
     }
 
-    /// Does `job`, unless another thread has begun it.
-    pub(in crate::api) fn run(job: Arc<Job<Hw>>, runner: Runner, in_kernel: &InKernel<Hw>) {
+    /// Does `job`, which has been taken out of its queue.
+    fn run(job: Arc<Job<Hw>>, runner: Runner, in_kernel: &InKernel<Hw>) {
         let started = job.start();
         drop(job);
         if let Some(started) = started {
@@ -163,10 +173,8 @@ pub(super) mod crew {
     }
 
     impl<T> Outcome<T> {
-        /// Waits for the value of `job`. If no thread has begun the job, this one does it.
-        pub(in crate::api) fn join(&self, job: Arc<Job<Hw>>, in_kernel: &InKernel<Hw>) -> T {
-            might_sleep_in::<Hw>("join");
-            run(job, Runner::Waiter, in_kernel);
+        /// Waits for the value.
+        pub(in crate::api) fn wait(&self) -> T {
             self.done.wait();
             let value = self.value.lock().take();
             value.expect("BUG: a job ended without a value")
@@ -251,7 +259,11 @@ impl Pool {
         let (job_fn, outcome) = with_outcome(move |_| body());
         let job = Job::new(Box::new(job_fn));
         self.crew.give(Arc::clone(&job));
-        JobHandle { job, outcome }
+        JobHandle {
+            crew: Arc::clone(&self.crew),
+            job,
+            outcome,
+        }
     }
 
     /// Has workers poll `future` until it has its value: now, and each time that it has been woken.
@@ -278,7 +290,7 @@ impl Pool {
         handle
     }
 
-    pub(super) fn crew(&self) -> &Crew {
+    pub(super) fn crew(&self) -> &Arc<Crew> {
         &self.crew
     }
 }
@@ -309,6 +321,7 @@ impl fmt::Debug for Pool {
 #[doc = include_str!("../../examples/api/jobs.rs")]
 /// ```
 pub struct JobHandle<T> {
+    pub(super) crew: Arc<Crew>,
     pub(super) job: Arc<Job<Hw>>,
     pub(super) outcome: Arc<Outcome<T>>,
 }
@@ -322,7 +335,9 @@ impl<T> JobHandle<T> {
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn join(self) -> T {
         let in_kernel = enter();
-        self.outcome.join(self.job, &in_kernel)
+        might_sleep_in::<Hw>("join");
+        self.crew.do_now(self.job, &in_kernel);
+        self.outcome.wait()
     }
 
     /// Returns whether the job has been done: [`JobHandle::join`] would not wait. What the job did

@@ -20,10 +20,10 @@ mod jobs {
     use alloc::collections::VecDeque;
     use alloc::sync::Arc;
 
-    use crate::api::pool::crew::run;
+    use crate::api::pool::crew::Crew;
     use crate::api::sync::{Condvar, Mutex};
     use crate::kernel::Hw;
-    use crate::pool::{Job, Runner};
+    use crate::pool::Job;
     use crate::sched::InKernel;
 
     /// The jobs of a scope.
@@ -51,14 +51,21 @@ mod jobs {
             }
         }
 
-        pub(super) fn add(&self, job: Arc<Job<Hw>>) {
+        /// Counts a job, before a worker can finish it.
+        pub(super) fn count(&self) {
+            self.state.lock().left += 1;
+        }
+
+        /// Has the scope do `job`, which is in a queue, unless a worker begins it before.
+        pub(super) fn add(&self, job: &Arc<Job<Hw>>) {
             let mut state = self.state.lock();
-            // Mostly they are begun in this order. So the list is about as long as what waits.
-            while state.waiting.front().is_some_and(|job| job.has_started()) {
-                state.waiting.pop_front();
+            if state.waiting.len() == state.waiting.capacity() {
+                // As many again come before the next look at all of them.
+                state.waiting.retain(|job| !job.has_started());
+                let left = state.waiting.len();
+                state.waiting.reserve(left + 1);
             }
-            state.waiting.push_back(job);
-            state.left += 1;
+            state.waiting.push_back(Arc::clone(job));
             drop(state);
             self.changed.notify_all();
         }
@@ -72,12 +79,12 @@ mod jobs {
         }
 
         /// Waits until none is left, and does those that no worker has begun.
-        pub(super) fn wait(&self, in_kernel: &InKernel<Hw>) {
+        pub(super) fn wait(&self, crew: &Crew, in_kernel: &InKernel<Hw>) {
             let mut state = self.state.lock();
             loop {
                 if let Some(job) = state.waiting.pop_front() {
                     drop(state);
-                    run(job, Runner::Waiter, in_kernel);
+                    crew.do_now(job, in_kernel);
                     state = self.state.lock();
                 } else if state.left == 0 {
                     return;
@@ -168,7 +175,7 @@ impl Pool {
             _env: PhantomData,
         };
         let result = in_kernel.call_app(|| body(&scope));
-        scope.jobs.wait(&in_kernel);
+        scope.jobs.wait(self.crew(), &in_kernel);
         result
     }
 
@@ -234,10 +241,12 @@ impl<'scope, 'env> PoolScope<'scope, 'env> {
             core::mem::transmute::<Box<dyn FnOnce(Runner) + Send + 'scope>, JobFn>(job_fn)
         };
         let job = Job::new(job_fn);
-        self.jobs.add(Arc::clone(&job)); // Before a worker can finish it.
-        self.pool.crew().give(Arc::clone(&job));
+        let crew = Arc::clone(self.pool.crew());
+        self.jobs.count();
+        crew.give(Arc::clone(&job));
+        self.jobs.add(&job);
         ScopedJobHandle {
-            handle: JobHandle { job, outcome },
+            handle: JobHandle { crew, job, outcome },
             _scope: PhantomData,
         }
     }

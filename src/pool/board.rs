@@ -5,21 +5,17 @@
 use alloc::sync::Arc;
 use core::fmt;
 
-use intrusive_collections::LinkedList;
-
 use crate::cpu::{CpuId, CpuMask, PerCpu};
-use crate::pool::Job;
-use crate::pool::job_link::JobLink;
+use crate::pool::line::Line;
+use crate::pool::{Job, Started};
 use crate::sync::{LocalCpu, SpinLock};
-
-/// Jobs that wait, the oldest first.
-type Jobs<E> = LinkedList<JobLink<E>>;
 
 /// The queue of a CPU.
 struct Queue<E: LocalCpu + 'static> {
     /// Whether it accepts jobs (`closed-is-empty` of [`pool`](crate::pool)).
     open: bool,
-    jobs: Jobs<E>,
+    /// Its index is that of the CPU.
+    jobs: Line<E>,
     /// How often a thread looked for a job here first. Wraps.
     looks: u32,
 }
@@ -53,8 +49,8 @@ pub enum Next<E: LocalCpu + 'static> {
 /// be woken: a wake before the worker sleeps has to end that sleep.
 pub struct Board<E: LocalCpu + 'static> {
     queues: PerCpu<SpinLock<Queue<E>, E>>,
-    /// Jobs that are in no CPU's queue.
-    shared: SpinLock<Jobs<E>, E>,
+    /// Jobs that are in no CPU's queue. Its index is above those of the CPUs.
+    shared: SpinLock<Line<E>, E>,
     roster: SpinLock<Roster, E>,
 }
 
@@ -62,14 +58,14 @@ impl<E: LocalCpu + 'static> Board<E> {
     /// Returns a board for a machine of `cpus` CPUs. None of the workers serves. Allocates.
     pub fn new(cpus: usize) -> Board<E> {
         Board {
-            queues: PerCpu::new(cpus, |_| {
+            queues: PerCpu::new(cpus, |cpu| {
                 SpinLock::new(Queue {
                     open: false,
-                    jobs: LinkedList::new(JobLink::new()),
+                    jobs: Line::new(cpu.index()),
                     looks: 0,
                 })
             }),
-            shared: SpinLock::new(LinkedList::new(JobLink::new())),
+            shared: SpinLock::new(Line::new(cpus)),
             roster: SpinLock::new(Roster {
                 serving: CpuMask::EMPTY,
                 resting: CpuMask::EMPTY,
@@ -119,21 +115,45 @@ impl<E: LocalCpu + 'static> Board<E> {
     /// As [`Board::open`].
     #[must_use = "they sleep"]
     pub fn close(&self, cpu: CpuId) -> CpuMask {
-        let jobs = {
-            let mut queue = self.queues.get(cpu).lock_irqsave();
-            queue.open = false;
-            queue.jobs.take()
-        };
-        self.hand_over(jobs);
+        self.queues.get(cpu).lock_irqsave().open = false;
+        self.hand_over(cpu);
         let mut roster = self.roster.lock_irqsave(); // Behind that (closed-is-empty).
         roster.serving.remove(cpu);
         roster.resting.remove(cpu);
         core::mem::take(&mut roster.resting)
     }
 
-    /// Moves `jobs` to the shared queue.
-    fn hand_over(&self, jobs: Jobs<E>) {
-        self.shared.lock_irqsave().back_mut().splice_after(jobs);
+    /// Moves what waits on `cpu`, whose queue is closed, to the shared queue. One at a time: IRQs
+    /// are masked only briefly.
+    fn hand_over(&self, cpu: CpuId) {
+        let next = || self.queues.get(cpu).lock_irqsave().jobs.pop_front();
+        while let Some(job) = next() {
+            self.shared.lock_irqsave().push_back(Arc::clone(&job));
+            if job.has_started() {
+                self.remove(&job); // (no-done-entry)
+            }
+        }
+    }
+
+    /// Takes what `job`, a function, does out of it, and the job out of its queue; `None` if
+    /// another thread has.
+    ///
+    /// # Context
+    /// Thread, behind the [`Board::push`] of the job.
+    pub fn start(&self, job: &Arc<Job<E>>) -> Option<Started<E>> {
+        let started = job.start()?;
+        self.remove(job);
+        Some(started)
+    }
+
+    /// Takes `job`, which has been begun, out of its queue if it is there.
+    fn remove(&self, job: &Arc<Job<E>>) {
+        let cpu = CpuId::new(job.ticket.line());
+        let its_own = match cpu.and_then(|cpu| self.queues.try_get(cpu)) {
+            Some(queue) => queue.lock_irqsave().jobs.remove(job),
+            None => self.shared.lock_irqsave().remove(job),
+        };
+        drop(its_own); // The caller has another one: nothing is freed here.
     }
 
     /// Has the workers end, each when it asks for the next job. All are to be woken.
@@ -362,6 +382,39 @@ mod tests {
             }
         }
         panic!("job {awaited} is not begun in {turns} turns");
+    }
+
+    impl Board<Nowhere> {
+        /// Returns how many jobs are in queues.
+        fn entries(&self) -> usize {
+            let queues = self.queues.iter();
+            let on_cpus: usize = queues
+                .map(|(_, queue)| queue.lock_irqsave().jobs.count())
+                .sum();
+            on_cpus + self.shared.lock_irqsave().count()
+        }
+    }
+
+    /// No worker looks: those that wait for the jobs do them.
+    #[test]
+    fn a_job_that_is_begun_by_what_waits_for_it_is_in_no_queue() {
+        let (board, done) = (Board::new(2), Done::default());
+        (0..2).for_each(|index| board.open(cpu(index)));
+        let jobs: Vec<_> = (0..6).map(|number| job(number, &done)).collect();
+        for (index, job) in jobs.iter().enumerate() {
+            assert_eq!(board.push(Arc::clone(job), cpu(index % 2)), None);
+        }
+        assert!(board.start(&jobs[2]).is_some() && board.start(&jobs[5]).is_some());
+        assert!(board.start(&jobs[2]).is_none(), "it has been begun");
+        assert_eq!(board.entries(), 4);
+        assert!(board.close(cpu(1)).is_empty(), "none rests");
+        assert_eq!(board.entries(), 4);
+        assert!(board.start(&jobs[3]).is_some());
+        assert_eq!(board.entries(), 3);
+        (0..3).for_each(|_| assert_eq!(turn(&board, 0), None));
+        let wanted = [(0, 0), (4, 0), (1, 0)];
+        assert_eq!(*done.lock().expect("one thread"), wanted);
+        assert_eq!(board.entries(), 0);
     }
 
     #[test]

@@ -21,9 +21,10 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 
-use intrusive_collections::LinkedListAtomicLink;
+use intrusive_collections::RBTreeAtomicLink;
 
 use crate::cpu::CpuId;
+use crate::pool::line::Ticket;
 use crate::sync::{LocalCpu, SpinLock};
 
 /// Which thread does a job.
@@ -95,7 +96,8 @@ enum State<E: LocalCpu + 'static> {
 
 /// A job, and its place in a queue.
 pub struct Job<E: LocalCpu + 'static> {
-    pub(super) link: LinkedListAtomicLink,
+    pub(super) link: RBTreeAtomicLink,
+    pub(super) ticket: Ticket,
     /// What is to be done is taken out under the lock (`run-once` of [`pool`](crate::pool)).
     state: SpinLock<State<E>, E>,
     /// Of a task.
@@ -116,7 +118,8 @@ impl<E: LocalCpu + 'static> Job<E> {
 
     fn make(state: State<E>, home: Option<Arc<dyn Home<E>>>) -> Arc<Job<E>> {
         Arc::new(Job {
-            link: LinkedListAtomicLink::new(),
+            link: RBTreeAtomicLink::new(),
+            ticket: Ticket::new(),
             state: SpinLock::new(state),
             home,
         })
@@ -125,7 +128,8 @@ impl<E: LocalCpu + 'static> Job<E> {
     /// Takes out what is to be done; `None` if another thread has.
     ///
     /// # Context
-    /// Thread. A task only by the thread that has taken it out of its queue.
+    /// Thread, which has taken the job out of its queue. One that hasn't calls
+    /// [`Board::start`](crate::pool::Board::start).
     pub fn start(self: &Arc<Self>) -> Option<Started<E>> {
         self.change(|state| match state {
             State::Ready(job_fn) => (State::Over, Some(Started(Work::Fn(job_fn)))),

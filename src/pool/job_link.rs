@@ -3,9 +3,9 @@
 
 use alloc::sync::Arc;
 
-use intrusive_collections::{LinkedListAtomicLink, intrusive_adapter};
+use intrusive_collections::{RBTreeAtomicLink, intrusive_adapter};
 
 use crate::pool::Job;
 use crate::sync::LocalCpu;
 
-intrusive_adapter!(pub(super) JobLink<E> = Arc<Job<E>>: Job<E> { link => LinkedListAtomicLink } where E: LocalCpu + 'static);
+intrusive_adapter!(pub(super) JobLink<E> = Arc<Job<E>>: Job<E> { link => RBTreeAtomicLink } where E: LocalCpu + 'static);

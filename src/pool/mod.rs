@@ -27,9 +27,14 @@
 //! # Invariants
 //! - **run-once**: what a job does is taken out of it under its lock, by a worker or by a thread
 //!   that waits for the job. So it is done once, whatever queue the job is in.
-//! - **closed-is-empty**: a queue is closed and emptied under one hold of its lock, and accepts
-//!   nothing while it is closed. So a job waits in a queue of a CPU that serves, in the shared one,
-//!   or in the hands of the thread that moves it there and wakes those that rest afterwards.
+//! - **closed-is-empty**: a queue is closed before it is emptied, and accepts nothing while it is
+//!   closed. So a job waits in a queue of a CPU that serves, in the shared one, or in the hands of
+//!   the thread that moves it there and wakes those that rest afterwards.
+//! - **no-done-entry**: a thread that begins a job for which it waits takes the job out of its
+//!   queue. A thread that moves a job to another queue looks afterwards whether the job has been
+//!   begun meanwhile, and takes it out itself then. Both go through the job's lock: if the first
+//!   comes too early to see where the job is, the second sees that it has been begun. So the
+//!   queues hold what is to be done, and nothing else.
 //! - **serves-before-open**: a CPU is among those that serve before its queue opens. So a worker
 //!   that looks at the queues of those that serve has looked at every queue that was open.
 //! - **rests-then-looks**: a worker says that it rests before it looks for the last time. A thread
@@ -57,6 +62,7 @@
 mod board;
 mod job;
 mod job_link;
+mod line;
 
 internal!(board::{Board, Next});
 internal!(job::{CallApp, Home, Job, JobFn, Runner, Started, TaskFuture});
