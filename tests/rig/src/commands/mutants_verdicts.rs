@@ -17,12 +17,12 @@ const LISTS: [(&str, &str); 2] = [
     (
         "loom_trace",
         r#"
-src/trace.rs
+src/trace/ring.rs
 
 - slot.sequence.store(0, Ordering::Relaxed);
 + // Caught.
 
-- /// An event of a hotplug walk or of a stop.
+- /// The place of one event of `WORDS` words.
 + /// Survives.
 
 - slot.sequence.store(0, Ordering::Relaxed);
@@ -42,9 +42,9 @@ src/trace.rs
     (
         "loom_absent",
         "\
-src/trace.rs
+src/trace/ring.rs
 
-- /// An event of a hotplug walk or of a stop.
+- /// The place of one event of `WORDS` words.
 + /// No model.
 ",
     ),
@@ -53,10 +53,10 @@ src/trace.rs
 /// Patterns for the lines that `mutants` must print, a line each.
 const TOLD: [&str; 9] = [
     "^sound .*loom_trace",
-    "^caught .*src/trace.rs:.*Caught",
-    "^SURVIVED .*src/trace.rs:.*Survives",
-    "^TIMED OUT .*src/trace.rs:",
-    "^KILLED .*src/trace.rs:",
+    "^caught .*src/trace/ring.rs:.*Caught",
+    "^SURVIVED .*src/trace/ring.rs:.*Survives",
+    "^TIMED OUT .*src/trace/ring.rs:",
+    "^KILLED .*src/trace/ring.rs:",
     "^FAIL .*does not compile",
     "^FAIL .*does not stand there just once",
     "^FAIL .*loom_absent does not pass unchanged",
