@@ -49,6 +49,7 @@ const NEEDED: &[&str] = &[
     "linker.ld",
     "rust-toolchain.toml",
     "clippy.toml",
+    "examples",
     "src",
     "tests",
     "benches",
