@@ -59,8 +59,8 @@ pub(super) struct StatePart {
 
 impl RecordedStay {
     /// Returns the states of the stop during this stay, in their order. `published` is in the order
-    /// of time. A state whose beginning or end isn't recorded is left out, and a stop that was given
-    /// up has none.
+    /// of time. A state whose beginning or end isn't recorded is left out. A stop that was given up
+    /// has none: only PREPARE has begun, and it has no end.
     pub(super) fn states(&self, published: &[PublishedState]) -> impl Iterator<Item = StatePart> {
         let left = Instant(self.at.0 + self.ticks);
         let first = published.partition_point(|state| state.at < self.at);
@@ -81,11 +81,10 @@ impl RecordedStay {
             Some(left),
         ];
         const NAMES: [&str; 4] = ["prepare", "disable_irq", "run", "exit"];
-        let given_up = self.given_up;
         let part = move |(index, name): (usize, _)| {
             let (at, end) = (bounds[index]?, bounds[index + 1]?);
             let ticks = end.0.checked_sub(at.0)?;
-            (!given_up).then_some(StatePart { name, at, ticks })
+            Some(StatePart { name, at, ticks })
         };
         NAMES.into_iter().enumerate().filter_map(part)
     }
