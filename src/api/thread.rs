@@ -338,7 +338,8 @@ pub fn quiescent() {
 
 /// Lets realtime threads have each CPU for `runtime` of each second, while ordinary threads
 /// want that CPU; `None`: without a bound. An ordinary thread that waits for the CPU has the
-/// rest. Where no ordinary thread wants it, realtime threads may run all the time.
+/// rest. Where no ordinary thread wants it, realtime threads may run all the time. More than a
+/// second is taken for a second.
 ///
 /// At boot it is 950 ms, or what `sched_rt_runtime_us=` says. A change holds for the next
 /// second of each CPU. The log says it once when threads are held back for the first time.
@@ -353,7 +354,7 @@ pub fn set_realtime_runtime(runtime: Option<Duration>) {
     kernel().sched.set_realtime_runtime(runtime);
 }
 
-/// Returns what [`set_realtime_runtime`] has set last.
+/// Returns what [`set_realtime_runtime`] has set last, to a tick of the counter.
 ///
 /// # Context
 /// Any.

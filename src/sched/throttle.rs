@@ -90,13 +90,15 @@ impl<P: SchedHost> RunQueue<P> {
 
 impl<P: SchedHost> Scheduler<P> {
     /// Lets realtime threads have each CPU for `runtime` of each [`REALTIME_PERIOD`], while
-    /// ordinary threads want it; `None`: without a bound. On a CPU where a period has begun
+    /// ordinary threads want it; `None`: without a bound. No more than all of a period. On a CPU where a period has begun
     /// that holds from the next one on.
     ///
     /// # Context
     /// Any.
     pub fn set_realtime_runtime(&self, runtime: Option<Duration>) {
-        let ticks = runtime.map_or(UNBOUND, |time| P::frequency().duration_to_ticks(time));
+        let ticks = runtime.map_or(UNBOUND, |time| {
+            P::frequency().duration_to_ticks(time.min(REALTIME_PERIOD))
+        });
         self.bound.runtime.store(ticks, Ordering::Relaxed);
         // Where there was no bound no look is due.
         let masked = IrqGuard::<P>::new();

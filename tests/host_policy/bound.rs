@@ -96,6 +96,9 @@ pub(crate) fn the_rest_is_left() {
         }
     }
     assert_eq!(LINES.get(), 1, "it is said once");
+    sched().set_realtime_runtime(Some(Duration::MAX));
+    let all = Some(Duration::from_secs(1));
+    assert_eq!(sched().realtime_runtime(), all, "no bound at all");
 }
 
 /// Checks that threads that are held back on one CPU run on another one, where that is
