@@ -100,11 +100,11 @@ macro_rules! static_branch_likely {
 #[macro_export]
 macro_rules! entry {
     ($main:path) => {
-        #[unsafe(no_mangle)]
-        extern "Rust" fn stillpoint_main() -> u8 {
+        #[unsafe(export_name = "put_#[stillpoint::main]_before_the_main_function")]
+        static STILLPOINT_MAIN: fn() -> u8 = || {
             let main: fn() -> _ = $main;
             $crate::api::Termination::report(main()).code()
-        }
+        };
     };
 }
 
@@ -128,9 +128,7 @@ macro_rules! entry {
 #[macro_export]
 macro_rules! test_main {
     () => {
-        #[unsafe(no_mangle)]
-        extern "Rust" fn stillpoint_main() -> u8 {
-            $crate::api::run_tests()
-        }
+        #[unsafe(export_name = "put_#[stillpoint::main]_before_the_main_function")]
+        static STILLPOINT_MAIN: fn() -> u8 = $crate::api::run_tests;
     };
 }

@@ -21,8 +21,11 @@ pub(crate) fn bring_up_ticks() -> Option<u64> {
 }
 
 unsafe extern "Rust" {
-    /// The program: see `entry!`. Returns the status that the machine ends with.
-    safe fn stillpoint_main() -> u8;
+    /// The program: see `entry!`. Returns the status that the machine ends with. In a link without
+    /// one, the symbol's name is what the linker prints. It is a variable's, so that no backtrace
+    /// has it.
+    #[link_name = "put_#[stillpoint::main]_before_the_main_function"]
+    safe static PROGRAM: fn() -> u8;
 }
 
 /// Makes the thread `main`.
@@ -39,7 +42,7 @@ fn main() {
     start_rcu();
     bring_up_others();
     console::enable_input();
-    let status = run_app::<Hw, _>(stillpoint_main);
+    let status = run_app::<Hw, _>(PROGRAM);
     exit(status.into());
 }
 

@@ -39,6 +39,7 @@ const DEPENDENCY: &str = "path = \"../..\"";
 const ADDED: &[(&str, &str)] = &[
     ("examples/ends.rs", include_str!("template/ends.rs")),
     ("examples/key.rs", include_str!("template/key.rs")),
+    ("examples/no_main.rs", include_str!("template/no_main.rs")),
     ("tests/fails.rs", include_str!("template/fails.rs")),
     (
         "examples/pool.rs",
@@ -147,7 +148,9 @@ const BY_PATH: &[Check] = &[
             bail!("it says more:\n{}", ran.text);
         }
         let ran = copy.build_without("-Clink-arg=-pie")?;
-        ran.ended(101, &["add the link argument -pie to .cargo/config.toml"])
+        ran.ended(101, &["add the link argument -pie to .cargo/config.toml"])?;
+        let ran = copy.cargo(&["build", "--example", "no_main"], &[])?;
+        ran.ended(101, &["put_#[stillpoint::main]_before_the_main_function"])
     }),
 ];
 
