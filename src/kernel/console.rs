@@ -40,12 +40,18 @@ static ARRIVED: Completion<Hw> = Completion::new();
 /// Whether a panic has taken the console, so that output no longer takes the lock. Relaxed:
 /// only the CPU that sets it still prints, or a CPU that the panic could not stop.
 static BROKEN: AtomicBool = AtomicBool::new(false);
+/// Whether the last byte that went out ended no line. Relaxed: written and read under [`OUTPUT`],
+/// or by the CPU that has taken the console.
+static IN_LINE: AtomicBool = AtomicBool::new(false);
 
 /// Writes to the UART, with a carriage return before each line feed. Takes no lock.
 struct Output;
 
 impl Write for Output {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        if let Some(last) = text.as_bytes().last() {
+            IN_LINE.store(*last != b'\n', Ordering::Relaxed);
+        }
         match DEVICE.get() {
             Some(device) => {
                 for byte in text.bytes() {
@@ -74,6 +80,8 @@ struct Pieces {
     len: usize,
     /// Whether the log's ring gets it, too.
     is_log: bool,
+    /// Whether the next piece begins a line, even if the console is in the middle of one.
+    begins_line: bool,
 }
 
 impl Pieces {
@@ -82,6 +90,7 @@ impl Pieces {
             bytes: [0; PIECE],
             len: 0,
             is_log,
+            begins_line: false,
         }
     }
 
@@ -93,6 +102,9 @@ impl Pieces {
             let mut one = (!BROKEN.load(Ordering::Relaxed)).then(|| OUTPUT.lock_irqsave());
             if let Some(ring) = one.as_mut().filter(|_| self.is_log) {
                 ring.add(text.as_bytes());
+            }
+            if core::mem::take(&mut self.begins_line) && IN_LINE.load(Ordering::Relaxed) {
+                write(&mut Output, format_args!("\n"));
             }
             write(&mut Output, format_args!("{text}"));
             drop(one);
@@ -133,6 +145,18 @@ impl Write for Pieces {
 /// Any; IRQs are masked while a piece of up to 128 bytes goes out.
 pub fn print(text: fmt::Arguments<'_>) {
     print_to(text, false);
+}
+
+/// Prints as [`print`] does, on a line of its own: if the console is in the middle of a line, that
+/// one ends first. `text` ends its last line itself.
+///
+/// # Context
+/// As for [`print`].
+pub(super) fn print_line(text: fmt::Arguments<'_>) {
+    let mut pieces = Pieces::new(false);
+    pieces.begins_line = true;
+    write(&mut pieces, text);
+    pieces.put(pieces.len);
 }
 
 /// Prints as [`print`] does, and with `is_log` to the log's ring, too.

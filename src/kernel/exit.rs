@@ -58,7 +58,7 @@ pub fn exit(status: u32) -> ! {
     if SEMIHOSTING.load(Ordering::Relaxed) {
         semihosting::exit(status);
     }
-    console::print(format_args!("stillpoint: exit {status}\n"));
+    console::print_line(format_args!("stillpoint: exit {status}\n"));
     match try_kernel() {
         Some(kernel) => kernel.cpu_ops.system_off(),
         // Only a panic ends the machine before there is a kernel. There may be no console
@@ -176,7 +176,7 @@ pub fn reboot() -> ! {
     if let Some(kernel) = try_kernel() {
         kernel.cpu_ops.system_reset();
     }
-    console::print(format_args!("stillpoint: this machine can't be reset\n"));
+    console::print_line(format_args!("stillpoint: this machine can't be reset\n"));
     halt()
 }
 

@@ -1,7 +1,19 @@
 //! The tests of a program: the functions with the attribute `#[stillpoint::test]`, in the table
 //! that the linker makes of them.
 //!
-//! The results are printed as KTAP. A panic ends the machine, so a test that panics is the last
+//! The results are printed as KTAP, each on a line of its own, whatever a test has printed. A
+//! diagnostic line says before that which test starts:
+//!
+//! ```text
+//! 1..2
+//! # start 1 - tests::a
+//! ok 1 - tests::a
+//! ```
+//!
+//! By that line the runner tells a result from what a test prints: only the test that has started
+//! can have one, under its number and name.
+//!
+//! A panic ends the machine, so a test that panics is the last
 //! one that this boot runs. `tests/rig`, the runner, then boots again with the argument `--from`,
 //! and the tests go on behind that one, under their numbers.
 
@@ -10,6 +22,7 @@ use alloc::vec::Vec;
 
 use crate::arch::aarch64::image;
 use crate::bootargs::{BootArgs, TestArgs};
+use crate::kernel::console::print_line;
 use crate::kernel::{PanicReport, kernel, print, set_hook};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
@@ -96,21 +109,22 @@ pub fn run_tests() -> u8 {
         return SUCCESS;
     }
     if wanted.from == 0 {
-        print(format_args!("KTAP version 1\n1..{}\n", selected.len()));
+        print_line(format_args!("KTAP version 1\n1..{}\n", selected.len()));
     }
     if set_hook(report_panic).is_err() {
-        print(format_args!("Bail out! there is a panic hook\n"));
+        print_line(format_args!("Bail out! there is a panic hook\n"));
         return FAILURE;
     }
     let mut status = SUCCESS;
     for (number, (index, test)) in (1..).zip(selected).skip(wanted.from) {
         if !wanted.runs(test.is_ignored) {
-            print(format_args!(
+            print_line(format_args!(
                 "ok {number} - {} # SKIP ignored\n",
                 test.name()
             ));
             continue;
         }
+        print_line(format_args!("# start {number} - {}\n", test.name()));
         RUNNING.store(number << NUMBER_SHIFT | index, Ordering::Relaxed);
         let passed = (test.run_fn)() == SUCCESS && !test.should_panic;
         RUNNING.store(0, Ordering::Relaxed);
@@ -134,5 +148,5 @@ fn report_panic(_report: &PanicReport<'_>) {
 /// Prints the result of the test `test`, which has the number `number`.
 fn print_result(passed: bool, number: usize, test: &Test) {
     let word = if passed { "ok" } else { "not ok" };
-    print(format_args!("{word} {number} - {}\n", test.name()));
+    print_line(format_args!("{word} {number} - {}\n", test.name()));
 }
