@@ -12,6 +12,8 @@ macro_rules! config {
         #[derive(Clone, Debug, Default)]
         pub struct Config {
             $($(#[$doc])* pub $field: $kind,)*
+            /// What the variables are called in messages.
+            pub named: Named,
         }
 
         impl Config {
@@ -20,9 +22,16 @@ macro_rules! config {
             /// # Errors
             ///
             /// The value of a variable that must be text isn't UTF-8.
-            pub fn read(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Config> {
+            pub fn read(
+                named: Named,
+                lookup: impl Fn(&str) -> Option<OsString>,
+            ) -> Result<Config> {
                 Ok(Config {
-                    $($field: Value::read(lookup($name)).context($name)?,)*
+                    $($field: {
+                        let value = Value::read(lookup($name));
+                        value.with_context(|| named.of($name).to_owned())?
+                    },)*
+                    named,
                 })
             }
 
@@ -55,7 +64,7 @@ config! {
     secure: String = "SECURE",
     /// `single`: one host thread for all CPUs.
     tcg: String = "TCG",
-    /// `1`: time is the instruction count, on one host thread.
+    /// `1`: time is the instruction count, on one host thread; `0`: it isn't.
     icount: String = "ICOUNT",
     /// The device tree, `.dts` or `.dtb`, instead of QEMU's own.
     dtb: String = "DTB",
@@ -85,6 +94,20 @@ config! {
     require_all: String = "REQUIRE_ALL",
     /// `1`: all stages print at once.
     verbose: String = "V",
+}
+
+/// What variables are called where the Makefile isn't what sets them: the name of each, and the
+/// other one.
+#[derive(Clone, Debug, Default)]
+pub struct Named(pub Vec<(String, String)>);
+
+impl Named {
+    /// Returns what the variable `name` is called.
+    #[must_use]
+    pub fn of<'a>(&'a self, name: &'a str) -> &'a str {
+        let other = self.0.iter().find(|(of, _)| of == name);
+        other.map_or(name, |(_, other)| other)
+    }
 }
 
 /// A variable that has been looked up.
@@ -130,7 +153,7 @@ impl Config {
     ///
     /// The value of a variable that must be text isn't UTF-8.
     pub fn from_env() -> Result<Config> {
-        Config::read(|name| std::env::var_os(name))
+        Config::read(Named::default(), |name| std::env::var_os(name))
     }
 
     /// Returns the number of CPUs of one machine.
@@ -139,23 +162,28 @@ impl Config {
     ///
     /// `SMP` isn't a number.
     pub fn cpus(&self) -> Result<u32> {
+        let name = self.named.of("SMP");
         or(&self.smp, "4")
             .parse()
-            .with_context(|| format!("SMP={} is no number of CPUs", self.smp))
+            .with_context(|| format!("{name}={} is no number of CPUs", self.smp))
     }
 
     /// Returns the seconds after which a run is ended; `default` if `TIMEOUT` isn't set.
     ///
     /// # Errors
     ///
-    /// `TIMEOUT` isn't a number.
+    /// `TIMEOUT` isn't a number, or above [`LONGEST`].
     pub fn timeout_or(&self, default: u64) -> Result<u64> {
         if self.timeout.is_empty() {
             return Ok(default);
         }
-        self.timeout
-            .parse()
-            .with_context(|| format!("TIMEOUT={} is no number of seconds", self.timeout))
+        let seconds = self.timeout.parse().ok();
+        let seconds = seconds.filter(|seconds| *seconds <= LONGEST);
+        let name = self.named.of("TIMEOUT");
+        seconds.with_context(|| {
+            let value = &self.timeout;
+            format!("{name}={value} is no number of seconds from 0 to {LONGEST}")
+        })
     }
 
     /// Returns whether the machine is a Raspberry Pi 4.
@@ -164,6 +192,9 @@ impl Config {
         self.board == "rpi4"
     }
 }
+
+/// The longest time limit, in seconds: a year. The host's clock could not express just any.
+pub const LONGEST: u64 = 365 * 24 * 60 * 60;
 
 /// Returns `value`, or `default` if it is empty.
 #[must_use]
@@ -179,10 +210,29 @@ mod tests {
 
     #[test]
     fn what_is_not_set_is_empty_and_means_the_default() {
-        let config = Config::read(|_| None).expect("nothing to refuse");
+        let config = Config::read(Named::default(), |_| None).expect("nothing to refuse");
         assert_eq!(config.smp, "");
         assert_eq!(config.cpus().expect("a number"), 4);
         assert_eq!(config.timeout_or(60).expect("a number"), 60);
+    }
+
+    #[test]
+    fn a_number_that_is_none_is_named_as_it_was_given() {
+        let mut config = Config {
+            smp: "x".into(),
+            ..Config::default()
+        };
+        let why = config.cpus().expect_err("no number").to_string();
+        assert_eq!(why, "SMP=x is no number of CPUs");
+        config.named = Named(vec![("TIMEOUT".into(), "--timeout".into())]);
+        for wrong in ["x", "-1", "31536001", "18446744073709551615"] {
+            config.timeout = wrong.into();
+            let why = config.timeout_or(60).expect_err("no time").to_string();
+            let said = format!("--timeout={wrong} is no number of seconds from 0 to 31536000");
+            assert_eq!(why, said);
+        }
+        config.timeout = LONGEST.to_string();
+        assert_eq!(config.timeout_or(60).expect("a year"), LONGEST);
     }
 
     #[test]
@@ -190,16 +240,20 @@ mod tests {
         let bytes = OsString::from_vec(vec![b'a', 0xff]);
         let only = |wanted: &'static str| {
             let bytes = bytes.clone();
-            Config::read(move |name| (name == wanted).then(|| bytes.clone()))
+            let named = Named(vec![("GIC".into(), "STILLPOINT_GIC".into())]);
+            Config::read(named, move |name| (name == wanted).then(|| bytes.clone()))
         };
         assert_eq!(only("APPEND").expect("bytes will do").append, bytes);
         let refused = format!("{:#}", only("SMP").expect_err("no text"));
         assert!(refused.starts_with("SMP: "), "{refused}");
+        let refused = format!("{:#}", only("GIC").expect_err("no text"));
+        assert!(refused.starts_with("STILLPOINT_GIC: "), "{refused}");
     }
 
     #[test]
     fn what_is_set_to_nothing_is_not_set() {
-        let config = Config::read(|_| Some(OsString::new())).expect("text");
+        let nothing = |_: &str| Some(OsString::new());
+        let config = Config::read(Named::default(), nothing).expect("text");
         let mut command = Command::new("true");
         config.export(&mut command);
         assert!(command.get_envs().all(|(_, value)| value.is_none()));

@@ -75,17 +75,6 @@ pub fn judge(log: &str, plan: Plan) -> Result<Counts, String> {
     }
 }
 
-/// Returns the number of results in `log`.
-pub fn results(log: &str) -> u64 {
-    log.lines().filter_map(result).fold(0, |count, _| count + 1)
-}
-
-/// Returns the number of results that the plan in `log` announces; 0 without a plan.
-pub fn planned(log: &str) -> u64 {
-    let mut plans = log.lines().filter_map(|line| line.strip_prefix("1.."));
-    plans.next().and_then(leading_number).unwrap_or(0)
-}
-
 /// Returns the lines of failed results in `log`.
 pub fn broken(log: &str) -> impl Iterator<Item = &str> {
     log.lines().filter(|line| line.starts_with("not ok "))

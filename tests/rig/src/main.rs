@@ -65,11 +65,22 @@ fn rig(arguments: Vec<OsString>) -> Result<i32> {
         .first()
         .and_then(|name| name.to_str())
         .unwrap_or_default();
-    let Some(command) = commands::ALL.iter().find(|command| command.name == name) else {
-        eprintln!("stillpoint-rig COMMAND ARGUMENT...");
-        for command in commands::ALL {
-            eprintln!("    {} {}", command.name, command.arguments);
+    match name {
+        "--help" | "-h" | "help" => {
+            report::print(&commands::usage());
+            return Ok(0);
         }
+        "--version" | "-V" => {
+            report::print(concat!("stillpoint-rig ", env!("CARGO_PKG_VERSION"), "\n"));
+            return Ok(0);
+        }
+        _ => {}
+    }
+    let Some(command) = commands::ALL.iter().find(|command| command.name == name) else {
+        if !name.is_empty() {
+            eprintln!("no command {name}");
+        }
+        eprint!("{}", commands::usage());
         return Ok(2);
     };
     if command.anywhere {

@@ -108,16 +108,16 @@ fn pi_tree() -> Result<PathBuf> {
 
 /// Checks the settings of the machine, so that a misspelt one isn't taken for the default.
 fn check(config: &Config) -> Result<()> {
-    for (name, value) in [("VIRT", &config.virt), ("SECURE", &config.secure)] {
-        if !matches!(value.as_str(), "" | "on" | "off") {
-            bail!("{name} may be on or off");
+    for (name, value, [one, other]) in [
+        ("VIRT", &config.virt, ["on", "off"]),
+        ("SECURE", &config.secure, ["on", "off"]),
+        ("TCG", &config.tcg, ["single", "multi"]),
+        ("BOARD", &config.board, ["virt", "rpi4"]),
+        ("ICOUNT", &config.icount, ["1", "0"]),
+    ] {
+        if !value.is_empty() && value != one && value != other {
+            bail!("{} may be {one} or {other}", config.named.of(name));
         }
-    }
-    if !matches!(config.tcg.as_str(), "" | "single" | "multi") {
-        bail!("TCG may be single or multi");
-    }
-    if !matches!(config.board.as_str(), "" | "virt" | "rpi4") {
-        bail!("BOARD may be virt or rpi4");
     }
     Ok(())
 }
@@ -163,6 +163,7 @@ pub fn version() -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Named;
 
     fn words(config: &Config) -> Vec<String> {
         let vm = command(config, Path::new("Image")).expect("a machine");
@@ -242,6 +243,18 @@ mod tests {
         assert_eq!(with(|c| c.secure = "on ".into()), "SECURE may be on or off");
         assert_eq!(with(|c| c.tcg = "1".into()), "TCG may be single or multi");
         assert_eq!(with(|c| c.board = "pi".into()), "BOARD may be virt or rpi4");
+        for wrong in ["on", "2", "01"] {
+            let config = Config {
+                icount: wrong.into(),
+                ..Config::default()
+            };
+            assert_eq!(refusal(&config), "ICOUNT may be 1 or 0");
+        }
+        let named = |config: &mut Config| {
+            config.virt = "x".into();
+            config.named = Named(vec![("VIRT".into(), "--virt".into())]);
+        };
+        assert_eq!(with(named), "--virt may be on or off");
         let mixed = "INIT may not mix double quotes with single ones or backslashes";
         assert_eq!(with(|c| c.init = "echo \"it's\"".into()), mixed);
         assert_eq!(with(|c| c.init = "echo \"a\\\"".into()), mixed);

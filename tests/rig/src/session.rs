@@ -233,8 +233,12 @@ impl Session {
         self.console.lock().is_whole
     }
 
-    /// Adds `text` to the output, as if the program had printed it.
+    /// Adds `text` to the output, as if the program had printed it on a line of its own.
     pub fn note(&self, text: &str) {
+        let last = self.console.lock().bytes.last().copied();
+        if last.is_some_and(|last| last != b'\n') {
+            self.console.add(b"\n");
+        }
         self.console.add(text.as_bytes());
     }
 

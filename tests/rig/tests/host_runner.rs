@@ -198,6 +198,8 @@ fn a_switch_that_is_neither_on_nor_off_is_refused() {
     }
     let said = "TCG may be single or multi".to_owned();
     assert_eq!(booted(&fake, "TCG", "1"), (1, said));
+    let said = "ICOUNT may be 1 or 0".to_owned();
+    assert_eq!(booted(&fake, "ICOUNT", "on"), (1, said));
 }
 
 /// If a source is edited, cargo replaces the rig's program while it runs: the first file is

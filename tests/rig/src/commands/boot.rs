@@ -7,27 +7,31 @@
 //!
 //! On a terminal the console is the terminal's, and Ctrl-] is QEMU's escape key (see `run`).
 //!
-//! A program of tests is told by its table of tests. A test that panics ends its machine, and one
-//! that hangs is ended at the time limit. Either way the rest runs on another machine. The last
-//! line has the counts, and the status is 0 if no test has failed.
+//! A program of tests is told by its table of tests. A test that panics ends its machine, and so
+//! may any other; one that hangs is ended at the time limit. Either way the rest runs on another
+//! machine. The last line has the counts, and the status is 0 if no test has failed.
 
-use std::env;
+mod help;
+mod results;
+mod series;
+
 use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal, stdin};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
+use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
 
+use crate::commands::boot::series::{boot_on, verdict};
 use crate::commands::runner::{self, TIMED_OUT, TIMEOUT};
-use crate::config::Config;
-use crate::counts::Counts;
+use crate::config::{Config, Named};
 use crate::elf::Elf;
-use crate::ktap::{self, Plan};
 use crate::process::{Running, code};
 use crate::report::print;
+use crate::tools::part_of;
 use crate::watch::{Watched, run_watched};
 use crate::{image, qemu};
 
@@ -37,21 +41,22 @@ const OPTIONS: [&str; 14] = [
     "tcg", "timeout", "virt",
 ];
 
-/// The exit status of a panic.
-const PANICKED: i32 = 101;
-
 /// The section with the table of tests; it is empty in a program without tests.
 const TESTS: &str = ".stillpoint_tests";
 
 pub fn run(_config: &Config, arguments: &[OsString]) -> Result<i32> {
+    if help::is_wanted(arguments) {
+        print(help::BOOT);
+        return Ok(0);
+    }
     let (options, rest) = options(arguments)?;
     let [elf, arguments @ ..] = rest else {
-        bail!("boot [--OPTION VALUE]... ELF [ARGUMENT]...");
+        bail!("no ELF file to boot: `stillpoint-rig boot --help` tells more");
     };
-    let config = Config::read(|name| {
+    let config = Config::read(named(&options), |name| {
         let given = options.iter().rfind(|(option, _)| option == name);
         let given = given.map(|(_, value)| value.clone());
-        given.or_else(|| env::var_os(format!("STILLPOINT_{name}")))
+        given.or_else(|| env::var_os(variable(name)))
     })?;
     let program = Program {
         elf: Path::new(elf),
@@ -69,6 +74,27 @@ pub fn run(_config: &Config, arguments: &[OsString]) -> Result<i32> {
 
 /// An option: the name of its variable, and its value.
 type Setting = (String, OsString);
+
+/// Returns the variable of the environment for the variable `name` of [`Config`].
+fn variable(name: &str) -> String {
+    format!("STILLPOINT_{name}")
+}
+
+/// Returns what the variables of [`Config`] are called: as the options among `given`, and the
+/// others as variables of the environment.
+fn named(given: &[Setting]) -> Named {
+    let named = OPTIONS.map(|option| {
+        let name = option.to_uppercase();
+        let is_given = given.iter().any(|(given, _)| *given == name);
+        let called = if is_given {
+            format!("--{option}")
+        } else {
+            variable(&name)
+        };
+        (name, called)
+    });
+    Named(named.into())
+}
 
 /// Splits off the options at the start of `arguments`.
 fn options(arguments: &[OsString]) -> Result<(Vec<Setting>, &[OsString])> {
@@ -99,16 +125,24 @@ fn beside(elf: &OsStr, end: &str) -> PathBuf {
     path.into()
 }
 
-/// Returns the boot arguments that pass `arguments` to the program, byte for byte.
+/// Returns the boot arguments that pass `arguments` to the program, byte for byte. The kernel
+/// splits its line at ASCII white space that isn't between double quotes, and leaves out words
+/// that aren't UTF-8.
+///
+/// # Errors
+///
+/// An argument can't be passed on.
 fn boot_arguments(arguments: &[OsString]) -> Result<OsString> {
     let mut line = OsString::new();
     for argument in arguments {
-        let bytes = argument.as_bytes();
-        if bytes.contains(&b'"') {
-            bail!("a program's argument can't have a double quote");
+        let Some(text) = argument.to_str() else {
+            bail!("the program's argument {} is not text", argument.display());
+        };
+        if text.contains('"') {
+            bail!("the program's argument {text} has a double quote, which can't be passed on");
         }
         line.push(if line.is_empty() { "-- " } else { " " });
-        if bytes.is_empty() || bytes.contains(&b' ') {
+        if text.is_empty() || text.contains(|char: char| char.is_ascii_whitespace()) {
             line.push("\"");
             line.push(argument);
             line.push("\"");
@@ -166,78 +200,45 @@ impl Program<'_> {
     /// Runs its tests, which `arguments` select.
     fn test(&self, arguments: &[OsString]) -> Result<i32> {
         let limit = self.config.timeout_or(TIMEOUT)?;
-        let (status, printed) = boot_on(limit, |done| {
+        let (status, results) = boot_on(limit, |done| {
             let mut arguments = arguments.to_vec();
             arguments.push(format!("--from={done}").into());
             self.boot_tests(&arguments, limit)
         })?;
-        let verdict = verdict(status, &printed);
+        let verdict = verdict(status, &results);
         let verdict = verdict.as_ref();
         let verdict = verdict.map_err(|(status, why)| (*status, why.as_str()));
-        Ok(runner::say(verdict, &printed))
+        Ok(runner::say(verdict, results.ktap()))
     }
 
     /// Boots it, and returns its status and what it has printed.
     fn boot_tests(&self, arguments: &[OsString], limit: u64) -> Result<(i32, String)> {
-        let log = beside(self.elf.as_os_str(), ".log");
-        let watched = Watched {
-            elf: self.elf,
-            image: &self.image,
-            log: &log,
-            limit,
-            hangs: None,
-            typed: String::new(),
-        };
-        let status = run_watched(&self.machine(arguments)?, &watched)?;
-        let printed = std::fs::read(&log).with_context(|| log.display().to_string())?;
-        Ok((status, String::from_utf8_lossy(&printed).into_owned()))
+        let machine = self.machine(arguments)?;
+        logged(&beside(self.elf.as_os_str(), ".log"), |log| {
+            let watched = Watched {
+                elf: self.elf,
+                image: &self.image,
+                log,
+                limit,
+                hangs: None,
+                typed: String::new(),
+            };
+            run_watched(&machine, &watched)
+        })
     }
 }
 
-/// Boots a program of tests, and again behind each test that has ended its machine, or that was
-/// ended with it after `limit` seconds. Returns the last status and what all have printed.
-///
-/// * `boot_fn` — boots the program from the test on whose number it gets, counted from 0, and
-///   returns the status and what was printed
-fn boot_on(
-    limit: u64,
-    mut boot_fn: impl FnMut(u64) -> Result<(i32, String)>,
-) -> Result<(i32, String)> {
-    let mut printed = String::new();
-    loop {
-        let before = ktap::results(&printed);
-        let (status, log) = boot_fn(before)?;
-        printed.push_str(&log);
-        if status == TIMED_OUT {
-            let hangs = ktap::results(&printed) + 1;
-            let line = format!("not ok {hangs} - timed out after {limit} s\n");
-            print(&line);
-            printed.push_str(&line);
-        }
-        let now = ktap::results(&printed);
-        let goes_on = matches!(status, PANICKED | TIMED_OUT);
-        if !goes_on || now == before || now >= ktap::planned(&printed) {
-            return Ok((status, printed));
-        }
+/// Returns what `run_fn` returns, and what it has written to the file that it gets. That becomes
+/// `log` afterwards: until then it is another file, because the same program may run more than
+/// once at a time.
+fn logged(log: &Path, run_fn: impl FnOnce(&Path) -> Result<i32>) -> Result<(i32, String)> {
+    let part = part_of(log);
+    let status = run_fn(&part);
+    let printed = fs::read(&part).with_context(|| part.display().to_string());
+    if printed.is_ok() {
+        fs::rename(&part, log).with_context(|| log.display().to_string())?;
     }
-}
-
-/// Returns the counts of the tests that have printed `printed`, whose last machine ended with
-/// `status`; or the reason why they have failed.
-fn verdict(status: i32, printed: &str) -> Result<Counts, (i32, String)> {
-    let all = ktap::planned(printed);
-    let is_whole = ktap::results(printed) == all && printed.contains("1..");
-    if !is_whole || !matches!(status, 0 | 1 | PANICKED | TIMED_OUT) {
-        let why = format!(
-            "ended with status {status} after {} of {all} tests",
-            ktap::results(printed)
-        );
-        return Err((status.max(1), why));
-    }
-    if all == 0 {
-        return Ok(Counts::default());
-    }
-    ktap::judge(printed, Plan::Whole).map_err(|why| (1, why))
+    Ok((status?, String::from_utf8_lossy(&printed?).into_owned()))
 }
 
 #[cfg(test)]
@@ -273,62 +274,41 @@ mod tests {
             line(&["--exact", "two words", ""]),
             "-- --exact \"two words\" \"\""
         );
-        assert!(boot_arguments(&words(&["a\"b"])).is_err());
+        // The kernel splits at each of these.
+        for white in ["\t", "\n", "\x0c", "\r"] {
+            let word = format!("two{white}words");
+            assert_eq!(line(&[&word]), *format!("-- \"{word}\""));
+        }
+        let why = |word: OsString| boot_arguments(&[word]).expect_err("no way").to_string();
+        let quote = "the program's argument a\"b has a double quote, which can't be passed on";
+        assert_eq!(why("a\"b".into()), quote);
+        let bytes = OsString::from_vec(vec![b'a', 0xff]);
+        assert_eq!(why(bytes), "the program's argument a\u{fffd} is not text");
     }
 
     #[test]
-    fn tests_go_on_behind_one_that_ends_its_machine() {
-        let run = |boots: &[(i32, &str)]| {
-            let mut boots = boots.iter();
-            let mut from = Vec::new();
-            let booted = boot_on(9, |done| {
-                from.push(done);
-                let (status, log) = boots.next().expect("no more boots");
-                Ok((*status, (*log).to_owned()))
+    fn a_setting_is_called_as_it_was_given() {
+        let named = named(&[("VIRT".to_owned(), "on".into())]);
+        assert_eq!(named.of("VIRT"), "--virt");
+        assert_eq!(named.of("TIMEOUT"), "STILLPOINT_TIMEOUT");
+    }
+
+    #[test]
+    fn a_program_may_run_twice_at_once() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let log = dir.path().join("a.elf.log");
+        let write = |file: &Path, text: &str| fs::write(file, text).expect("it is written");
+        let one = logged(&log, |one| {
+            write(one, "one");
+            let other = logged(&log, |other| {
+                write(other, "other");
+                Ok(2)
             });
-            let (status, printed) = booted.expect("no error");
-            assert!(boots.next().is_none(), "more boots");
-            (from, verdict(status, &printed).map_err(|(_, why)| why))
-        };
-        let passed = |passed| {
-            Ok(Counts {
-                passed,
-                ..Counts::default()
-            })
-        };
-        let first = "1..3\nok 1 - a\n";
-        let boots = [
-            (PANICKED, first),
-            (PANICKED, "ok 2 - b\n"),
-            (0, "ok 3 - c\n"),
-        ];
-        assert_eq!(run(&boots), (vec![0, 1, 2], passed(3)));
-        let boots = [(TIMED_OUT, first), (0, "ok 3 - c\n")];
-        let failed = Err("1 of the results".to_owned());
-        assert_eq!(run(&boots), (vec![0, 2], failed));
-        // A panic between two tests would come again.
-        let failed = Err("ended with status 101 after 1 of 3 tests".to_owned());
-        assert_eq!(
-            run(&[(PANICKED, first), (PANICKED, "")]),
-            (vec![0, 1], failed)
-        );
-        let failed = Err("ended with status 0 after 1 of 3 tests".to_owned());
-        assert_eq!(run(&[(0, first)]), (vec![0], failed));
-    }
-
-    #[test]
-    fn tests_pass_if_all_of_them_did() {
-        let passes = "1..2\nok 1 - a\nok 2 - b\n";
-        let passed = verdict(0, passes).map(|counts| counts.passed);
-        assert_eq!(passed, Ok(2));
-        // The last test had to panic.
-        assert!(verdict(PANICKED, passes).is_ok());
-        assert!(verdict(0, "1..0\n").is_ok());
-        let fails = |status, log| verdict(status, log).expect_err("a failure").1;
-        assert_eq!(fails(1, "1..1\nnot ok 1 - a\n"), "1 of the results");
-        let early = "ended with status 0 after 1 of 2 tests";
-        assert_eq!(fails(0, "1..2\nok 1 - a\n"), early);
-        assert_eq!(fails(0, ""), "ended with status 0 after 0 of 0 tests");
-        assert_eq!(fails(7, passes), "ended with status 7 after 2 of 2 tests");
+            assert_eq!(other.expect("a log"), (2, "other".to_owned()));
+            Ok(1)
+        });
+        assert_eq!(one.expect("a log"), (1, "one".to_owned()));
+        let kept = fs::read_dir(dir.path()).expect("a directory").count();
+        assert_eq!(kept, 1, "only {}", log.display());
     }
 }

@@ -86,6 +86,30 @@ pub const ALL: &[Command] = &[
     command("xen", "IMAGE", xen::run),
 ];
 
+/// Returns the text that names all commands. First comes what the author of a program uses.
+#[must_use]
+pub fn usage() -> String {
+    let mut text = "stillpoint-rig COMMAND ARGUMENT...\n".to_owned();
+    for (anywhere, title) in [
+        (
+            true,
+            "\nFor programs (`stillpoint-rig COMMAND --help` tells more):\n",
+        ),
+        (
+            false,
+            "\nIn the repository of Stillpoint, for its Makefile:\n",
+        ),
+    ] {
+        text.push_str(title);
+        for command in ALL.iter().filter(|command| command.anywhere == anywhere) {
+            let line = format!("    {} {}", command.name, command.arguments);
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+    }
+    text
+}
+
 const fn command(
     name: &'static str,
     arguments: &'static str,
@@ -96,5 +120,19 @@ const fn command(
         arguments,
         run,
         anywhere: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_programs_need_comes_first() {
+        let usage = usage();
+        let names = usage.lines().filter_map(|line| line.strip_prefix("    "));
+        let names: Vec<&str> = names.filter_map(|line| line.split(' ').next()).collect();
+        assert_eq!(names.len(), ALL.len());
+        assert_eq!(names[0], "boot");
     }
 }
