@@ -8,6 +8,8 @@ mod editor;
 mod fake;
 #[path = "host_shell/files.rs"]
 mod files;
+#[path = "host_shell/nested.rs"]
+mod nested;
 #[path = "host_shell/properties.rs"]
 mod properties;
 #[path = "host_shell/running.rs"]

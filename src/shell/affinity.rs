@@ -6,7 +6,8 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 
-use super::command::{bad_usage, complain, fail, run_words};
+use super::around::{Begun, Next, Wrapper};
+use super::command::{bad_usage, complain, fail};
 use super::cpulist::parse_cpu_list;
 use super::machine::{Machine, ThreadRow};
 use super::numbers::{Wrong, number};
@@ -36,37 +37,48 @@ pub(super) const OPTIONS: [Opt; 2] = [
 ];
 
 /// `taskset`: shows or sets the CPUs of a thread, or runs a command on some CPUs.
-pub(super) fn run<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
+pub(super) fn run<M: Machine>(machine: &M, args: &Parsed<'_>) -> Begun<M> {
     let is_list = args.has('c');
     if args.has('p') {
-        return match args.operands.as_slice() {
+        return Begun::Ended(match args.operands.as_slice() {
             [pid] => of_thread(machine, pid, None, is_list),
             [cpus, pid] => of_thread(machine, pid, Some(*cpus), is_list),
             _ => bad_usage(machine, NAME),
-        };
+        });
     }
-    let [cpus, command @ ..] = args.operands.as_slice() else {
-        return bad_usage(machine, NAME);
+    let [cpus, _, ..] = args.operands.as_slice() else {
+        return Begun::Ended(bad_usage(machine, NAME));
     };
-    if command.is_empty() {
-        return bad_usage(machine, NAME);
-    }
     let Some(cpus) = parse(machine, cpus, is_list) else {
-        return Outcome::Continue(Status::FAILURE);
+        return Begun::Ended(Outcome::Continue(Status::FAILURE));
     };
     let me = machine.this_thread();
     let before = row(machine, me).map(|row| row.cpus);
-    if let Err(error) = machine.set_affinity(me, &cpus) {
-        return fail(machine, NAME, &error);
+    match machine.set_affinity(me, &cpus) {
+        Ok(()) => Begun::wraps(Restricted { before }),
+        Err(error) => Begun::Ended(fail(machine, NAME, &error)),
     }
-    let outcome = run_words(machine, command, args.last);
-    // The command may have taken down the CPUs that there were.
-    if let Some(before) = before
-        && let Err(error) = machine.set_affinity(me, &before)
-    {
-        return fail(machine, NAME, &error);
+}
+
+/// `taskset` while its command runs.
+struct Restricted {
+    /// The CPUs on which the thread could run before.
+    before: Option<CpuMask>,
+}
+
+impl<M: Machine> Wrapper<M> for Restricted {
+    fn next(&mut self, machine: &M, ended: Option<Outcome>) -> Next {
+        let Some(outcome) = ended else {
+            return Next::Run;
+        };
+        // The command may have taken down the CPUs that there were.
+        if let Some(before) = &self.before
+            && let Err(error) = machine.set_affinity(machine.this_thread(), before)
+        {
+            return Next::End(fail(machine, NAME, &error));
+        }
+        Next::End(outcome)
     }
-    outcome
 }
 
 /// Shows the CPUs of the thread `pid`; with `cpus`, sets them.

@@ -1,9 +1,10 @@
-//! Commands that run another one: `time`, `repeat`, `watch`.
+//! `time`, `repeat`, `watch`: how long a command takes, and the same command again and again.
 
-use alloc::string::ToString;
+use alloc::string::String;
 use core::time::Duration;
 
-use super::command::{bad_usage, complain, run_words};
+use super::around::{Begun, Next, Wrapper};
+use super::command::{bad_usage, complain};
 use super::ctrl_c;
 use super::machine::{Machine, Typed};
 use super::numbers::{number, seconds};
@@ -13,35 +14,70 @@ use super::status::{Outcome, Status};
 
 /// `time`: runs a command, and prints how long that took, as bash does. How long threads had a
 /// CPU is told by `ps`.
-pub(super) fn time<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
+pub(super) fn time<M: Machine>(machine: &M, _: &Parsed<'_>) -> Begun<M> {
     let began = machine.now_ns();
-    let outcome = run_words(machine, &args.operands, args.last);
-    let us = machine.now_ns().saturating_sub(began) / 1000;
-    let (minutes, us) = (us / 60_000_000, us % 60_000_000);
-    let (seconds, us) = (us / 1_000_000, us % 1_000_000);
-    machine.write(format_args!("\nreal\t{minutes}m{seconds}.{us:06}s\n"));
-    outcome
+    Begun::wraps(Time { began })
+}
+
+/// `time`, since it has begun.
+struct Time {
+    began: u64,
+}
+
+impl<M: Machine> Wrapper<M> for Time {
+    fn next(&mut self, machine: &M, ended: Option<Outcome>) -> Next {
+        let Some(outcome) = ended else {
+            return Next::Run;
+        };
+        let us = machine.now_ns().saturating_sub(self.began) / 1000;
+        let (minutes, us) = (us / 60_000_000, us % 60_000_000);
+        let (seconds, us) = (us / 1_000_000, us % 1_000_000);
+        machine.write(format_args!("\nreal\t{minutes}m{seconds}.{us:06}s\n"));
+        Next::End(outcome)
+    }
 }
 
 /// `repeat`: runs a command so many times. Its status is that of the last.
-pub(super) fn repeat<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
+pub(super) fn repeat<M: Machine>(machine: &M, args: &Parsed<'_>) -> Begun<M> {
     let [count, command @ ..] = args.operands.as_slice() else {
-        return bad_usage(machine, "repeat");
+        return Begun::Ended(bad_usage(machine, "repeat"));
     };
-    let Some(count) = number(count).filter(|_| !command.is_empty()) else {
-        return bad_usage(machine, "repeat");
-    };
-    let mut last = Outcome::Continue(Status::SUCCESS);
-    for _ in 0..count {
-        last = match run_words(machine, command, args.last) {
-            Outcome::Continue(status) if status != Status::INTERRUPTED => Outcome::Continue(status),
-            ended => return ended,
-        };
-        if ctrl_c::came(machine, Duration::ZERO) {
-            return ctrl_c::ENDED;
+    match number(count).filter(|_| !command.is_empty()) {
+        None => Begun::Ended(bad_usage(machine, "repeat")),
+        Some(left) => Begun::wraps(Repeat { left }),
+    }
+}
+
+/// `repeat`, and how often it still runs the command.
+struct Repeat {
+    left: usize,
+}
+
+impl<M: Machine> Wrapper<M> for Repeat {
+    fn next(&mut self, machine: &M, ended: Option<Outcome>) -> Next {
+        let outcome = ended.unwrap_or(Outcome::Continue(Status::SUCCESS));
+        if is_over(outcome) {
+            return Next::End(outcome);
+        }
+        if ended.is_some() && ctrl_c::came(machine, Duration::ZERO) {
+            return Next::End(ctrl_c::ENDED);
+        }
+        match self.left.checked_sub(1) {
+            None => Next::End(outcome),
+            Some(left) => {
+                self.left = left;
+                Next::Run
+            }
         }
     }
-    last
+}
+
+/// Returns whether a command that has ended so isn't run again.
+fn is_over(outcome: Outcome) -> bool {
+    match outcome {
+        Outcome::Continue(status) => status == Status::INTERRUPTED,
+        Outcome::PowerOff(_) | Outcome::Reboot => true,
+    }
 }
 
 /// The options of `watch`.
@@ -56,39 +92,55 @@ pub(super) const WATCH_OPTIONS: [Opt; 1] = [Opt {
 const SHORTEST: Duration = Duration::from_millis(100);
 
 /// `watch`: runs a command every two seconds on a cleared screen, until Ctrl-C or `q`.
-pub(super) fn watch<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
+pub(super) fn watch<M: Machine>(machine: &M, args: &Parsed<'_>) -> Begun<M> {
     let word = args.value('n').unwrap_or("2");
     let Some(interval) = seconds(word) else {
         let message = format_args!("failed to parse argument: '{word}'");
         complain(machine, "watch", message);
-        return Outcome::Continue(Status::FAILURE);
+        return Begun::Ended(Outcome::Continue(Status::FAILURE));
     };
     if args.operands.is_empty() {
-        return bad_usage(machine, "watch");
+        return Begun::Ended(bad_usage(machine, "watch"));
     }
-    let interval = interval.max(SHORTEST);
-    let tenths = interval.as_millis() / 100;
-    let (whole, tenth) = (tenths / 10, tenths % 10);
-    let command = args.operands.join(" ").to_string();
-    loop {
-        machine.write(format_args!("{CLEAR}Every {whole}.{tenth}s: {command}\n\n"));
-        match run_words(machine, &args.operands, args.last) {
-            Outcome::Continue(status) if status != Status::INTERRUPTED => {}
-            ended => return ended,
-        }
-        let until = machine.now_ns() + nanos(interval);
-        loop {
-            let left = until.saturating_sub(machine.now_ns());
-            match machine.typed(Duration::from_nanos(left)) {
-                Typed::Byte(b'q') => return Outcome::Continue(Status::SUCCESS),
-                Typed::Byte(ctrl_c::BYTE) => {
-                    machine.write(format_args!("^C\n"));
-                    return ctrl_c::ENDED;
+    Begun::wraps(Watch {
+        interval: interval.max(SHORTEST),
+        command: args.operands.join(" "),
+    })
+}
+
+/// `watch`, since it has begun.
+struct Watch {
+    /// The time between two runs.
+    interval: Duration,
+    /// The command, as the first line of the screen shows it.
+    command: String,
+}
+
+impl<M: Machine> Wrapper<M> for Watch {
+    fn next(&mut self, machine: &M, ended: Option<Outcome>) -> Next {
+        if let Some(outcome) = ended {
+            if is_over(outcome) {
+                return Next::End(outcome);
+            }
+            let until = machine.now_ns() + nanos(self.interval);
+            loop {
+                let left = until.saturating_sub(machine.now_ns());
+                match machine.typed(Duration::from_nanos(left)) {
+                    Typed::Byte(b'q') => return Next::End(Outcome::Continue(Status::SUCCESS)),
+                    Typed::Byte(ctrl_c::BYTE) => {
+                        machine.write(format_args!("^C\n"));
+                        return Next::End(ctrl_c::ENDED);
+                    }
+                    Typed::Byte(_) | Typed::Lost => {}
+                    Typed::Nothing => break,
                 }
-                Typed::Byte(_) | Typed::Lost => {}
-                Typed::Nothing => break,
             }
         }
+        let tenths = self.interval.as_millis() / 100;
+        let (whole, tenth) = (tenths / 10, tenths % 10);
+        let command = &self.command;
+        machine.write(format_args!("{CLEAR}Every {whole}.{tenth}s: {command}\n\n"));
+        Next::Run
     }
 }
 

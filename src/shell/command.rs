@@ -1,19 +1,21 @@
 //! The commands, as a table, and how a line of them is run.
 //!
 //! A row holds a command's name, what may follow the name, and the function that runs
-//! the command. `run_words` checks the options and the number of operands against
+//! the command. `run_one` checks the options and the number of operands against
 //! the row before it calls the function, so a mistyped command has changed nothing.
 //! Messages about a mistake read as they do on Linux, and begin with the command's name.
 //!
 //! The rows of the shell itself are in `table`; a program adds rows of its own by
 //! [`Machine::commands`].
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::Cell;
 use core::fmt;
 use core::time::Duration;
 
+use super::around::{Begun, Wrapper, run_words};
 use super::help::print_help;
 use super::machine::{Failure, Machine};
 use super::options::{Opt, Parsed, parse_command, parse_options};
@@ -42,9 +44,9 @@ pub(super) struct Command<M: Machine> {
 }
 
 /// The function of a row.
-#[derive(Clone, Copy)]
 enum Run<M: Machine> {
     Ours(fn(&M, &Parsed<'_>) -> Outcome),
+    Wraps(fn(&M, &Parsed<'_>) -> Begun<M>),
     Programs(ShellCommand),
 }
 
@@ -105,6 +107,27 @@ impl<M: Machine> Command<M> {
             words: &[],
             completed: &[],
             run: Run::Ours(run),
+        }
+    }
+
+    /// Returns a command that runs another one: these options, `before` words and then the other
+    /// command follow its name.
+    pub(super) const fn wrapper(
+        name: &'static str,
+        usage: &'static str,
+        summary: &'static str,
+        (options, before): (&'static [Opt], usize),
+        begin: fn(&M, &Parsed<'_>) -> Begun<M>,
+    ) -> Command<M> {
+        Command {
+            name,
+            usage,
+            summary,
+            more: "",
+            takes: Takes::Command(options, before),
+            words: &[],
+            completed: &[],
+            run: Run::Wraps(begin),
         }
     }
 
@@ -221,10 +244,23 @@ fn run_each<M: Machine>(machine: &M, line: &str, before_fn: impl Fn(&str)) -> Re
     report
 }
 
-/// Runs the command that `words` are; `last` is the status of the one before it in its line.
-pub(super) fn run_words<M: Machine>(machine: &M, words: &[&str], last: Status) -> Outcome {
+/// What [`run_one`] has done.
+pub(super) enum Ran<'w, M: Machine> {
+    /// The command has ended.
+    Ended(Outcome),
+    /// It has begun, and runs the command of these words.
+    Wraps(Box<dyn Wrapper<M>>, &'w [&'w str]),
+}
+
+/// Runs the command that `words` are, or begins it if it runs another one; `last` is the status
+/// of the one before it in its line.
+pub(super) fn run_one<'w, M: Machine>(
+    machine: &M,
+    words: &'w [&'w str],
+    last: Status,
+) -> Ran<'w, M> {
     let [name, args @ ..] = words else {
-        return Outcome::Continue(Status::SUCCESS);
+        return Ran::Ended(Outcome::Continue(Status::SUCCESS));
     };
     let command = commands(machine).into_iter().find(|row| row.name == *name);
     let Some(command) = command else {
@@ -234,38 +270,47 @@ pub(super) fn run_words<M: Machine>(machine: &M, words: &[&str], last: Status) -
             _ => "Try 'help' for a list of the commands.",
         };
         machine.write(format_args!("{hint}\n"));
-        return Outcome::Continue(Status::NOT_FOUND);
-    };
-    let run = match command.run {
-        Run::Ours(run) => run,
-        Run::Programs(theirs) => {
-            if let ["-h" | "--help"] = args {
-                print_help(machine, &command);
-                return Outcome::Continue(Status::SUCCESS);
-            }
-            return run_programs(machine, theirs, args);
-        }
+        return Ran::Ended(Outcome::Continue(Status::NOT_FOUND));
     };
     let parsed = match command.takes {
-        Takes::Words => Ok(Parsed::of_words(args)),
+        Takes::Words => Ok(Parsed {
+            // What else a program's command makes of its words is its own.
+            help: matches!((&command.run, args), (Run::Programs(_), ["-h" | "--help"])),
+            ..Parsed::of_words(args)
+        }),
         Takes::Options(options, _) => parse_options(options, args),
         Takes::Command(options, _) => parse_command(options, args),
     };
-    let most = match command.takes {
-        Takes::Options(_, operands) => operands,
-        Takes::Words | Takes::Command(..) => usize::MAX,
+    let (before, most) = match command.takes {
+        Takes::Options(_, operands) => (operands, operands),
+        Takes::Words => (0, usize::MAX),
+        Takes::Command(_, before) => (before, usize::MAX),
     };
-    match parsed {
+    let parsed = match parsed {
         Err(error) => {
             complain(machine, name, format_args!("{error}"));
-            try_help(machine, name)
+            return Ran::Ended(try_help(machine, name));
         }
         Ok(parsed) if parsed.help => {
             print_help(machine, &command);
-            Outcome::Continue(Status::SUCCESS)
+            return Ran::Ended(Outcome::Continue(Status::SUCCESS));
         }
-        Ok(parsed) if parsed.operands.len() > most => bad_usage(machine, name),
-        Ok(parsed) => run(machine, &Parsed { last, ..parsed }),
+        Ok(parsed) if parsed.operands.len() > most => {
+            return Ran::Ended(bad_usage(machine, name));
+        }
+        Ok(parsed) => Parsed { last, ..parsed },
+    };
+    match command.run {
+        Run::Ours(run) => Ran::Ended(run(machine, &parsed)),
+        Run::Programs(theirs) => Ran::Ended(run_programs(machine, theirs, args)),
+        Run::Wraps(begin) => match begin(machine, &parsed) {
+            Begun::Ended(outcome) => Ran::Ended(outcome),
+            Begun::Wraps(wrapper) => {
+                // The operands are the last of the words, as they were typed.
+                let length = parsed.operands.len().saturating_sub(before);
+                Ran::Wraps(wrapper, &args[args.len() - length..])
+            }
+        },
     }
 }
 

@@ -42,26 +42,33 @@ fn candidates<'a, M: Machine>(
 ) -> (&'a str, Vec<String>) {
     let table = commands(machine);
     let names = || table.iter().map(|row| row.name.to_string()).collect();
-    let [name, arguments @ ..] = words else {
-        return (begun, names());
-    };
     let file = |begun: &'a str| (begun, files::names_from(machine, begun));
-    if let [.., ">"] = arguments {
+    if let [_, .., ">"] = words {
         return file(begun);
     }
-    if let Some(path) = begun.strip_prefix('>') {
+    if let Some(path) = begun.strip_prefix('>').filter(|_| !words.is_empty()) {
         return file(path);
     }
-    let Some(row) = table.iter().find(|row| row.name == *name) else {
-        return (begun, Vec::new());
+    // A command may run another one, and so on: the innermost counts. (`flat` of `around`)
+    let mut words = words;
+    let (row, arguments) = loop {
+        let [name, arguments @ ..] = words else {
+            return (begun, names());
+        };
+        let Some(row) = table.iter().find(|row| row.name == *name) else {
+            return (begun, Vec::new());
+        };
+        if let Takes::Command(options, before) = row.takes
+            && let Ok(parsed) = parse_command(options, arguments)
+            && let Some(length) = parsed.operands.len().checked_sub(before)
+            && (before > 0 || !begun.starts_with('-') || length > 0)
+        {
+            // The operands are the last of the words, as they were typed.
+            words = &arguments[arguments.len() - length..];
+            continue;
+        }
+        break (row, arguments);
     };
-    if let Takes::Command(options, before) = row.takes
-        && let Ok(parsed) = parse_command(options, arguments)
-        && let Some(theirs) = parsed.operands.get(before..)
-        && (before > 0 || !begun.starts_with('-') || !theirs.is_empty())
-    {
-        return candidates(machine, theirs, begun);
-    }
     if begun.starts_with("--") {
         return (begun, long_options(row));
     }

@@ -28,6 +28,7 @@
 
 mod affinity;
 mod again;
+mod around;
 mod builtin;
 mod chcpu;
 mod command;

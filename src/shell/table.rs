@@ -135,13 +135,13 @@ fn machine<M: Machine>() -> Vec<Command<M>> {
         )
         .takes(Options(&ps::TOP_OPTIONS, 0))
         .more(texts::TOP),
-        Command::new(
+        Command::wrapper(
             "taskset",
             "[-pc] LIST PID|COMMAND",
             "show or set the CPUs of a thread or a command",
+            (&affinity::OPTIONS, 1),
             affinity::run,
         )
-        .takes(Takes::Command(&affinity::OPTIONS, 1))
         .words(&[Word::CpuList, Word::Any])
         .more(texts::TASKSET),
         Command::new(
@@ -197,29 +197,29 @@ fn machine<M: Machine>() -> Vec<Command<M>> {
             builtin::echo,
         )
         .takes(Takes::Words),
-        Command::new(
+        Command::wrapper(
             "time",
             "COMMAND",
             "run a command and tell how long it took",
+            (&[], 0),
             again::time,
         )
-        .takes(Takes::Command(&[], 0))
         .words(&[Word::Command]),
-        Command::new(
+        Command::wrapper(
             "repeat",
             "N COMMAND",
             "run a command N times",
+            (&[], 1),
             again::repeat,
         )
-        .takes(Takes::Command(&[], 1))
         .words(&[Word::Any, Word::Command]),
-        Command::new(
+        Command::wrapper(
             "watch",
             "[-n SECS] COMMAND",
             "run a command again and again, full screen",
+            (&again::WATCH_OPTIONS, 0),
             again::watch,
         )
-        .takes(Takes::Command(&again::WATCH_OPTIONS, 0))
         .words(&[Word::Command])
         .more(texts::WATCH),
         Command::new("sleep", "SECS", "wait", small::sleep).operands(1),
