@@ -28,4 +28,13 @@ impl<P: SchedHost> Scheduler<P> {
         let queue = self.queue(cpu).lock_irqsave();
         queue.idle_thread().map(|idle| idle.usage())
     }
+
+    /// Returns for how many ticks threads other than the idle one have had `cpu`, as of the last
+    /// [`Scheduler::charge_running`]. `None` if the CPU has never run.
+    ///
+    /// # Context
+    /// Any.
+    pub fn busy_ticks(&self, cpu: CpuId) -> Option<u64> {
+        self.queue(cpu).lock_irqsave().busy_ticks()
+    }
 }

@@ -50,6 +50,9 @@ pub struct RunQueue<P: SchedHost> {
     pub(super) must_move: bool,
     /// The instant up to which the running thread has been charged.
     pub(super) charged: Instant,
+    /// For how many ticks this CPU has run nothing: before it first came, and from each time that
+    /// it went until it came again.
+    away: u64,
     /// What realtime threads have had of this CPU.
     pub(super) bandwidth: Bandwidth,
     /// Where the ordinary threads of this queue are on the scale of virtual runtime.
@@ -116,6 +119,7 @@ impl<P: SchedHost> RunQueue<P> {
             help: Help::new(),
             must_move: false,
             charged: Instant(0),
+            away: 0,
             bandwidth: Bandwidth::new(),
             line: TimeLine::new(),
             distances: Distances::of_slice(P::frequency().duration_to_ticks(NORMAL_SLICE)),
@@ -134,7 +138,9 @@ impl<P: SchedHost> RunQueue<P> {
         idle.set_state(ThreadState::Running);
         self.current = None;
         self.idle = Some(idle);
-        self.charged = P::now();
+        let now = P::now();
+        self.away += now.ticks_since(self.charged);
+        self.charged = now;
         self.bandwidth = Bandwidth::new();
         self.flush_state = FlushState::Outside; // It may have gone in the midst of one.
         P::set_preempt_work(PreemptWork::Flush, false);
@@ -151,6 +157,13 @@ impl<P: SchedHost> RunQueue<P> {
             .as_ref()
             .or(self.idle.as_ref())
             .expect("BUG: this CPU runs no thread yet")
+    }
+
+    /// Returns for how many ticks threads other than the idle one have had this CPU, up to when
+    /// the running thread was charged last. `None` if the CPU has never run.
+    pub fn busy_ticks(&self) -> Option<u64> {
+        let idle = self.idle.as_ref()?.usage().ticks;
+        Some(self.charged.0.saturating_sub(self.away + idle))
     }
 
     /// Returns this CPU's idle thread, if the CPU has ever run.

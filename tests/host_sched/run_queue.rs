@@ -73,6 +73,29 @@ fn only_a_more_urgent_thread_preempts() {
     assert!(normal.is_marked_racy() && !other.is_marked_racy());
 }
 
+#[test]
+fn a_cpu_is_busy_while_it_is_there_and_not_idle() {
+    Fake::new_machine();
+    let mut queue = RunQueue::new();
+    assert_eq!(queue.busy_ticks(), None, "it has never run");
+    let idle = Fake::sched().new_idle(CpuId::BOOT, Baton::default());
+    Fake::set_now(1_000);
+    queue.start(Arc::clone(&idle));
+    assert_eq!(queue.busy_ticks(), Some(0));
+    let normal = thread(Class::Normal);
+    Fake::set_now(1_100);
+    queue.enqueue(Arc::clone(&normal), || 0);
+    assert!(queue.pick_next(SwitchReason::MayBePreempted).is_some());
+    Fake::set_now(1_250);
+    block_current(&queue);
+    assert!(queue.pick_next(SwitchReason::GivesAway).is_some());
+    assert_eq!(queue.busy_ticks(), Some(150));
+    // It goes, and comes again much later.
+    Fake::set_now(1_000_000);
+    queue.start(Arc::clone(&idle));
+    assert_eq!((queue.busy_ticks(), idle.usage().ticks), (Some(150), 100));
+}
+
 const SLICE: u64 = 4_000_000;
 
 #[test]
