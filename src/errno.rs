@@ -31,6 +31,8 @@ pub enum Errno {
     Busy = 16,
     /// ENODEV: no such CPU.
     NoDevice = 19,
+    /// ENOTDIR: something stands below what is no directory.
+    NotDirectory = 20,
     /// EISDIR: a directory stands where a file should.
     IsDirectory = 21,
     /// EINVAL.
@@ -67,6 +69,7 @@ impl Errno {
             Self::Access => "EACCES",
             Self::Busy => "EBUSY",
             Self::NoDevice => "ENODEV",
+            Self::NotDirectory => "ENOTDIR",
             Self::IsDirectory => "EISDIR",
             Self::Invalid => "EINVAL",
             Self::NoSpace => "ENOSPC",
@@ -91,6 +94,7 @@ impl fmt::Display for Errno {
             Self::Access => "Permission denied",
             Self::Busy => "Device or resource busy",
             Self::NoDevice => "No such device",
+            Self::NotDirectory => "Not a directory",
             Self::IsDirectory => "Is a directory",
             Self::Invalid => "Invalid argument",
             Self::NoSpace => "No space left on device",

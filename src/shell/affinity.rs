@@ -110,7 +110,7 @@ fn of_thread<M: Machine>(machine: &M, pid: &str, cpus: Option<&str>, is_list: bo
 }
 
 /// Returns the thread `id`.
-fn row<M: Machine>(machine: &M, id: usize) -> Option<ThreadRow> {
+pub(super) fn row<M: Machine>(machine: &M, id: usize) -> Option<ThreadRow> {
     machine.threads().into_iter().find(|row| row.id == id)
 }
 

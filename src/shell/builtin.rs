@@ -202,8 +202,16 @@ pub(super) fn trace<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
 
 /// `echo`: prints its words, separated by spaces.
 pub(super) fn echo<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
-    machine.write(format_args!("{}\n", args.operands.join(" ")));
+    machine.write(format_args!("{}", echoed(&args.operands)));
     Outcome::Continue(Status::SUCCESS)
+}
+
+/// Returns what `echo` prints of `words`: with the end of a line, if `-n` isn't the first.
+pub(super) fn echoed(words: &[&str]) -> String {
+    match words {
+        ["-n", words @ ..] => words.join(" "),
+        words => words.join(" ") + "\n",
+    }
 }
 
 /// `exit`: asks the shell's caller to turn the machine off, with the given status or

@@ -16,6 +16,7 @@ use core::fmt;
 use core::time::Duration;
 
 use super::around::{Begun, Wrapper, run_words};
+use super::builtin::echoed;
 use super::help::print_help;
 use super::machine::{Failure, Machine};
 use super::options::{Opt, Parsed, parse_command, parse_options};
@@ -36,6 +37,8 @@ pub(super) struct Command<M: Machine> {
     /// The text that ends its help, from `texts`; empty if there is none.
     pub(super) more: &'static str,
     pub(super) takes: Takes,
+    /// The option with which it runs no other command, if it is one that does.
+    pub(super) alone: Option<char>,
     /// What its operands are, for completion; the last stands for all that follow.
     pub(super) words: &'static [Word],
     /// The words that are completed if `words` is empty.
@@ -80,14 +83,18 @@ pub(super) enum Word {
     Command,
     /// A file or a directory.
     Path,
-    /// A CPU.
-    Cpu,
+    /// A CPU, or one of these words.
+    CpuOr(&'static [&'static str]),
     /// A list of CPUs.
     CpuList,
-    /// A step of the state table.
-    Step,
+    /// A step of the state table, or one of these words.
+    StepOr(&'static [&'static str]),
+    /// The number of a thread.
+    Pid,
     /// One of these words.
     OneOf(&'static [&'static str]),
+    /// What this function returns for the words before it.
+    After(fn(&[&str]) -> Word),
 }
 
 impl<M: Machine> Command<M> {
@@ -104,6 +111,7 @@ impl<M: Machine> Command<M> {
             summary,
             more: "",
             takes: Takes::Options(&[], 0),
+            alone: None,
             words: &[],
             completed: &[],
             run: Run::Ours(run),
@@ -125,6 +133,7 @@ impl<M: Machine> Command<M> {
             summary,
             more: "",
             takes: Takes::Command(options, before),
+            alone: None,
             words: &[],
             completed: &[],
             run: Run::Wraps(begin),
@@ -148,6 +157,12 @@ impl<M: Machine> Command<M> {
         self
     }
 
+    /// Returns the command, which runs no other one if this option is given.
+    pub(super) const fn alone_with(mut self, option: char) -> Command<M> {
+        self.alone = Some(option);
+        self
+    }
+
     /// Returns the command with a text that ends its help.
     pub(super) const fn more(mut self, more: &'static str) -> Command<M> {
         self.more = more;
@@ -164,6 +179,7 @@ pub(super) fn commands<M: Machine>(machine: &M) -> Vec<Command<M>> {
         summary: command.summary(),
         more: "",
         takes: Takes::Words,
+        alone: None,
         words: &[],
         completed: command.completed(),
         run: Run::Programs(*command),
@@ -227,7 +243,7 @@ fn run_each<M: Machine>(machine: &M, line: &str, before_fn: impl Fn(&str)) -> Re
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         report.outcome = match (file, words.as_slice()) {
             // Of the commands, `echo` alone has a file (judged-whole).
-            (Some(path), [_, words @ ..]) => files::write(machine, path, &words.join(" ")),
+            (Some(path), [_, words @ ..]) => files::write(machine, path, &echoed(words)),
             _ => run_words(machine, &words, last),
         };
         match report.outcome {
@@ -366,7 +382,7 @@ pub(super) fn bad_usage<M: Machine>(machine: &M, name: &str) -> Outcome {
 }
 
 /// Prints how to get the help of the command `name`. Returns the failure.
-fn try_help<M: Machine>(machine: &M, name: &str) -> Outcome {
+pub(super) fn try_help<M: Machine>(machine: &M, name: &str) -> Outcome {
     machine.write(format_args!("Try '{name} --help' for more information.\n"));
     Outcome::Continue(Status::FAILURE)
 }

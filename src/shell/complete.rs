@@ -1,7 +1,8 @@
 //! Completion of what is typed: commands, CPUs, steps, paths.
 //!
 //! What can stand at a place is in the table of commands ([`Word`]). A word is completed as it
-//! stands in the line: one with quotes isn't, because none of what is completed needs them.
+//! stands in the line: one with quotes isn't, because none of what is completed needs them. Inside
+//! quotes, and in a comment, nothing is.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -10,6 +11,7 @@ use super::command::{Command, Takes, Word, commands};
 use super::files;
 use super::machine::Machine;
 use super::options::parse_command;
+use super::syntax::last_command;
 
 /// How a word of which the beginning has been typed can go on.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,7 +25,7 @@ pub(super) enum Completion {
 /// Returns how the word at the end of `before` goes on; `None` if nothing that begins so can
 /// stand there.
 pub(super) fn completion<M: Machine>(machine: &M, before: &str) -> Option<Completion> {
-    let command = before.rsplit(';').next()?;
+    let command = last_command(before)?;
     let mut words: Vec<&str> = command.split_whitespace().collect();
     let begun = match command.chars().next_back() {
         Some(last) if !last.is_whitespace() => words.pop()?,
@@ -60,6 +62,7 @@ fn candidates<'a, M: Machine>(
         };
         if let Takes::Command(options, before) = row.takes
             && let Ok(parsed) = parse_command(options, arguments)
+            && !row.alone.is_some_and(|option| parsed.has(option))
             && let Some(length) = parsed.operands.len().checked_sub(before)
             && (before > 0 || !begun.starts_with('-') || length > 0)
         {
@@ -85,8 +88,9 @@ fn candidates<'a, M: Machine>(
             .find(|option| is_it(option.short, option.long));
         option.and_then(|option| option.value)
     });
-    let operands = arguments.iter().filter(|word| !word.starts_with('-'));
-    let place = operands.count();
+    let operands = arguments.iter().copied();
+    let operands: Vec<&str> = operands.filter(|word| !word.starts_with('-')).collect();
+    let place = operands.len();
     let word = match value {
         Some("cpu-list") => Word::CpuList,
         Some(_) => Word::Any,
@@ -95,17 +99,27 @@ fn candidates<'a, M: Machine>(
             words => words[place.min(words.len() - 1)],
         },
     };
+    let word = match word {
+        Word::After(word_fn) => word_fn(&operands),
+        word => word,
+    };
+    let or = |mut found: Vec<String>, words: &[&str]| {
+        found.extend(words.iter().map(ToString::to_string));
+        (begun, found)
+    };
     match word {
-        Word::Any => (begun, Vec::new()),
+        // A word depends on others, and not on one that depends on them.
+        Word::After(_) | Word::Any => (begun, Vec::new()),
         Word::Command => (begun, names()),
         Word::Path => file(begun),
-        Word::Cpu => (begun, cpus(machine)),
+        Word::CpuOr(words) => or(cpus(machine), words),
         Word::CpuList => {
             let last = begun.rfind([',', '-']).map_or(0, |at| at + 1);
             (&begun[last..], cpus(machine))
         }
-        Word::Step => (begun, steps(machine)),
-        Word::OneOf(words) => (begun, words.iter().map(ToString::to_string).collect()),
+        Word::StepOr(words) => or(steps(machine), words),
+        Word::Pid => (begun, pids(machine)),
+        Word::OneOf(words) => or(Vec::new(), words),
     }
 }
 
@@ -121,6 +135,12 @@ fn long_options<M: Machine>(row: &Command<M>) -> Vec<String> {
 fn cpus<M: Machine>(machine: &M) -> Vec<String> {
     let possible = machine.masks().possible;
     possible.iter().map(|cpu| cpu.to_string()).collect()
+}
+
+/// Returns the numbers of the threads.
+fn pids<M: Machine>(machine: &M) -> Vec<String> {
+    let threads = machine.threads();
+    threads.iter().map(|row| row.id.to_string()).collect()
 }
 
 /// Returns the names of the steps.

@@ -1,7 +1,7 @@
 //! Commands that show what the hotplug does when something goes wrong: `fail`, `target`,
 //! `hold`; and `psci`, which asks firmware.
 
-use super::command::{bad_usage, complain, fail as failed};
+use super::command::{Word, bad_usage, complain, fail as failed};
 use super::machine::Machine;
 use super::numbers::{Wrong, cpu, step};
 use super::options::Parsed;
@@ -79,6 +79,15 @@ pub(super) fn hold<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
 
 /// The functions of PSCI that `psci` knows by name.
 pub(super) const CALLS: [&str; 4] = ["version", "affinity_info", "features", "migrate_info_type"];
+
+/// Returns what stands behind the call, the first of `before`.
+pub(super) fn argument(before: &[&str]) -> Word {
+    match before {
+        ["affinity_info", ..] => Word::CpuOr(&[]),
+        ["features", ..] => Word::OneOf(&NAMES),
+        _ => Word::Any,
+    }
+}
 
 /// Functions that would change the machine behind the kernel's back.
 const FORBIDDEN: [&str; 8] = [
@@ -174,6 +183,17 @@ const FUNCTIONS: [(&str, u32); 12] = [
     ("system_suspend", 0xc400_000e),
     ("system_reset2", 0xc400_0012),
 ];
+
+/// The names of [`FUNCTIONS`].
+const NAMES: [&str; FUNCTIONS.len()] = {
+    let mut names = [""; FUNCTIONS.len()];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = FUNCTIONS[at].0;
+        at += 1;
+    }
+    names
+};
 
 /// Returns the number of the function `word`: a name, or a number in hexadecimal.
 fn function(word: &str) -> Result<u32, Wrong> {

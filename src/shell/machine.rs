@@ -132,9 +132,13 @@ pub trait Machine {
     /// which they were made.
     fn threads(&self) -> Vec<ThreadRow>;
 
-    /// Returns for how many nanoseconds `cpu` has been idle since boot, or `None` if it is
-    /// not online.
+    /// Returns for how many nanoseconds `cpu` has been idle while it was online, or `None` if it
+    /// has never been.
     fn idle_ns(&self, cpu: CpuId) -> Option<u64>;
+
+    /// Returns for how many nanoseconds threads other than the idle one have had `cpu`, or `None`
+    /// if it has never been online.
+    fn run_ns(&self, cpu: CpuId) -> Option<u64>;
 
     /// Returns the time since an instant in the past that doesn't change, in nanoseconds.
     fn now_ns(&self) -> u64;

@@ -21,15 +21,30 @@ pub(super) fn number(word: &str) -> Option<usize> {
 
 /// Returns the time of `word`, which is in seconds, with or without a fraction.
 pub(super) fn seconds(word: &str) -> Option<Duration> {
-    let (whole, fraction) = word.split_once('.').unwrap_or((word, "0"));
-    let whole = u64::try_from(number(whole)?).ok()?;
+    let (whole, fraction) = word.split_once('.').unwrap_or((word, ""));
     let digits = fraction.len();
-    if whole > LONGEST || digits > 9 {
+    if (whole.is_empty() && fraction.is_empty()) || digits > 9 {
         return None;
     }
+    // Either part may be missing.
+    let part = |text: &str| match text {
+        "" => Some(0),
+        text => number(text),
+    };
+    let whole = u64::try_from(part(whole)?).ok()?;
     let scale = 10_u32.pow(9 - u32::try_from(digits).ok()?);
-    let nanos = u32::try_from(number(fraction)?).ok()? * scale;
-    Some(Duration::new(whole, nanos))
+    let nanos = u32::try_from(part(fraction)?).ok()? * scale;
+    (whole <= LONGEST).then(|| Duration::new(whole, nanos))
+}
+
+/// Returns the time of `word`, as coreutils' sleep(1) takes it: in seconds, or with `s`, `m`, `h`
+/// or `d` behind the number.
+pub(super) fn interval(word: &str) -> Option<Duration> {
+    let units = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)];
+    let with_unit = |(unit, scale)| Some((word.strip_suffix(unit)?, scale));
+    let (number, scale) = units.into_iter().find_map(with_unit).unwrap_or((word, 1));
+    let time = seconds(number)?.checked_mul(scale)?;
+    (time.as_secs() <= LONGEST).then_some(time)
 }
 
 /// Why an argument is none that the command takes.
@@ -109,12 +124,31 @@ mod tests {
             ("1.0000000001", None),
             ("-1", None),
             ("+1", None),
-            (".5", None),
-            ("1.", None),
+            (".5", Some(Duration::from_millis(500))),
+            ("1.", Some(Duration::from_secs(1))),
+            (".", None),
+            ("1.+5", None),
             ("1s", None),
             ("", None),
         ] {
             assert_eq!(seconds(word), time, "{word:?}");
+        }
+    }
+
+    #[test]
+    fn an_interval_may_have_a_unit() {
+        for (word, time) in [
+            ("0.1s", Some(Duration::from_millis(100))),
+            (".5m", Some(Duration::from_secs(30))),
+            ("2h", Some(Duration::from_secs(7200))),
+            ("1d", Some(Duration::from_secs(86_400))),
+            ("3", Some(Duration::from_secs(3))),
+            ("12d", None),
+            ("1ms", None),
+            ("s", None),
+            ("1x", None),
+        ] {
+            assert_eq!(interval(word), time, "{word:?}");
         }
     }
 }

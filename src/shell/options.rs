@@ -2,7 +2,7 @@
 //!
 //! Short options may be joined (`-ab`). The value of a short option stands behind it or
 //! in the next word (`-e1`, `-e 1`), that of a long one behind `=` or in the next word.
-//! A long name may be cut short as long as only one option begins so. Options and
+//! A negative number is an operand, if no option of the command is a digit. A long name may be cut short as long as only one option begins so. Options and
 //! operands may be mixed, and `--` ends the options. The words are checked in the order
 //! in which they were typed, and the first error is reported in the words of the C
 //! library.
@@ -119,7 +119,10 @@ fn parse<'a>(
             parsed.operands.extend(words.by_ref());
         } else if word.starts_with("--") {
             long(table, word, &mut words, &mut parsed)?;
-        } else if let Some(letters) = word.strip_prefix('-').filter(|rest| !rest.is_empty()) {
+        } else if let Some(letters) = word
+            .strip_prefix('-')
+            .filter(|rest| is_options(table, rest))
+        {
             short(table, letters, &mut words, &mut parsed)?;
         } else {
             parsed.operands.push(word);
@@ -129,6 +132,13 @@ fn parse<'a>(
         }
     }
     Ok(parsed)
+}
+
+/// Returns whether `rest`, which stands behind a dash, is short options. It isn't if it is nothing,
+/// or a number: `-1` is one where no option is a digit.
+fn is_options(table: &[Opt], rest: &str) -> bool {
+    let is_digit = |c: char| c.is_ascii_digit();
+    !rest.chars().all(is_digit) || table.iter().any(|option| is_digit(option.short))
 }
 
 /// Returns the options in `table`, and [`HELP`].
@@ -271,6 +281,7 @@ mod tests {
             ("--enable=", &[('e', "")], &[]),
             ("a -x b", &[('x', "")], &["a", "b"]),
             ("- -- -x --", &[], &["-", "-x", "--"]),
+            ("-1 -x -20", &[('x', "")], &["-1", "-20"]),
             (
                 "--en 1 --hex --en=2",
                 &[('e', "1"), ('x', ""), ('e', "2")],

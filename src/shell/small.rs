@@ -3,10 +3,11 @@
 use alloc::format;
 use alloc::string::String;
 
+use super::affinity::row;
 use super::command::{bad_usage, complain};
 use super::ctrl_c;
 use super::machine::Machine;
-use super::numbers::seconds;
+use super::numbers::interval;
 use super::options::{Opt, Parsed};
 use super::status::{Outcome, Status};
 
@@ -26,13 +27,14 @@ pub(super) const NPROC_OPTIONS: [Opt; 2] = [
     },
 ];
 
-/// `nproc`: prints how many CPUs are online, or how many there are.
+/// `nproc`: prints how many CPUs are online that the shell's thread may run on, or how many there
+/// are.
 pub(super) fn nproc<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
     let masks = machine.masks();
     let cpus = if args.has('a') {
         masks.possible
     } else {
-        masks.online
+        row(machine, machine.this_thread()).map_or(masks.online, |row| masks.online.and(&row.cpus))
     };
     let ignored = args.value('i').unwrap_or("0");
     let Ok(ignored) = ignored.parse::<usize>() else {
@@ -106,7 +108,7 @@ pub(super) fn sleep<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
     let [word] = args.operands.as_slice() else {
         return bad_usage(machine, "sleep");
     };
-    match seconds(word) {
+    match interval(word) {
         Some(time) if ctrl_c::came(machine, time) => ctrl_c::ENDED,
         Some(_) => Outcome::Continue(Status::SUCCESS),
         None => {

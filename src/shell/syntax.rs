@@ -130,6 +130,35 @@ pub(super) fn parse_line(line: &str) -> Result<Vec<Simple<'_>>, SyntaxError> {
     }
 }
 
+/// Returns the last command of the beginning of a line, or `None` if the beginning ends inside
+/// quotes or in a comment.
+pub(super) fn last_command(begun: &str) -> Option<&str> {
+    let mut from = 0;
+    let mut before = ' ';
+    let mut chars = begun.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            ';' | '\n' => from = at + 1,
+            '\'' | '"' => {
+                while let (_, inside) = chars.next()?
+                    && inside != c
+                {
+                    if inside == '\\' && c == '"' {
+                        chars.next()?;
+                    }
+                }
+            }
+            '\\' => {
+                chars.next()?;
+            }
+            '#' if before.is_ascii_whitespace() || before == ';' => return None,
+            _ => {}
+        }
+        before = c;
+    }
+    Some(&begun[from..])
+}
+
 /// Returns whether a `>` may stand behind these words, of which `word` is the last if nothing
 /// is between the two. A number there would be the number of a file, as in `2>`.
 fn takes_file(words: &[String], word: Option<&str>) -> bool {
@@ -209,6 +238,27 @@ mod tests {
 
     fn owned(words: &[&str]) -> Words {
         words.iter().map(|word| String::from(*word)).collect()
+    }
+
+    #[test]
+    fn the_last_command_is_behind_a_semicolon_outside_of_quotes() {
+        for (begun, command) in [
+            ("", Some("")),
+            ("a; b c", Some(" b c")),
+            ("echo 'a; b'", Some("echo 'a; b'")),
+            ("echo 'a; b' \"c;\";d", Some("d")),
+            ("echo a\\;b", Some("echo a\\;b")),
+            ("echo \"\\\";\"", Some("echo \"\\\";\"")),
+            ("echo a#b;c", Some("c")),
+            ("echo 'a; b", None),
+            ("echo \"a; b'", None),
+            ("echo \"\\\"; b", None),
+            ("a; # b; c", None),
+            ("a;#", None),
+            ("a\\", None),
+        ] {
+            assert_eq!(last_command(begun), command, "{begun:?}");
+        }
     }
 
     #[test]

@@ -56,7 +56,7 @@ fn cpus<M: Machine>() -> Vec<Command<M>> {
             builtin::trace,
         )
         .operands(1)
-        .words(&[Word::Cpu])
+        .words(&[Word::CpuOr(&[builtin::EXPORT]), Word::Any])
         .more(texts::TRACE),
         Command::new(
             "fail",
@@ -65,7 +65,7 @@ fn cpus<M: Machine>() -> Vec<Command<M>> {
             faults::fail,
         )
         .operands(2)
-        .words(&[Word::Cpu, Word::Step])
+        .words(&[Word::CpuOr(&[]), Word::StepOr(&["off"]), Word::Any])
         .more(texts::FAIL),
         Command::new(
             "target",
@@ -74,7 +74,7 @@ fn cpus<M: Machine>() -> Vec<Command<M>> {
             faults::target,
         )
         .operands(2)
-        .words(&[Word::Cpu, Word::Step])
+        .words(&[Word::CpuOr(&[]), Word::StepOr(&[]), Word::Any])
         .more(texts::TARGET),
         Command::new(
             "hold",
@@ -83,11 +83,15 @@ fn cpus<M: Machine>() -> Vec<Command<M>> {
             faults::hold,
         )
         .operands(2)
-        .words(&[Word::Cpu, Word::OneOf(&["on", "off"])])
+        .words(&[Word::CpuOr(&[]), Word::OneOf(&["on", "off"]), Word::Any])
         .more(texts::HOLD),
         Command::new("psci", "CALL [ARG]", "ask firmware", faults::psci)
             .operands(2)
-            .words(&[Word::OneOf(&faults::CALLS), Word::Cpu])
+            .words(&[
+                Word::OneOf(&faults::CALLS),
+                Word::After(faults::argument),
+                Word::Any,
+            ])
             .more(texts::PSCI),
         Command::new(
             "stress",
@@ -142,7 +146,8 @@ fn machine<M: Machine>() -> Vec<Command<M>> {
             (&affinity::OPTIONS, 1),
             affinity::run,
         )
-        .words(&[Word::CpuList, Word::Any])
+        .alone_with('p')
+        .words(&[Word::CpuList, Word::Pid, Word::Any])
         .more(texts::TASKSET),
         Command::new(
             "interrupts",
@@ -192,7 +197,7 @@ fn machine<M: Machine>() -> Vec<Command<M>> {
         .more(texts::FILES),
         Command::new(
             "echo",
-            "[WORD]... [> FILE]",
+            "[-n] [WORD]... [> FILE]",
             "print the words, or write them to a file",
             builtin::echo,
         )
@@ -222,7 +227,13 @@ fn machine<M: Machine>() -> Vec<Command<M>> {
         )
         .words(&[Word::Command])
         .more(texts::WATCH),
-        Command::new("sleep", "SECS", "wait", small::sleep).operands(1),
+        Command::new(
+            "sleep",
+            "SECS",
+            "wait; SECS may have a unit: s, m, h, d",
+            small::sleep,
+        )
+        .operands(1),
     ]
 }
 

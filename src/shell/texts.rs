@@ -45,7 +45,8 @@ One line for each thread, the oldest first:
 /// The text that ends the help of `top`.
 pub(super) const TOP: &str = "\
 It measures for a second and shows the CPUs, and the threads that used most, in per cent
-of one CPU; and so on until a key is pressed.
+of one CPU; and so on until q or another key is pressed. It says if that key, or what was
+typed before it, is dropped.
 
 Example:
  top -bn1                     once, without a key: in init=
@@ -146,9 +147,9 @@ Examples:
 
 /// The text that ends the help of `fail`.
 pub(super) const FAIL: &str = "\
-A STEP is a name or a number of 'states', such as sched:drain or 14. The step fails once,
-when the CPU next passes it, and the walk goes back to where it began. Without a step, or
-with 'off', none is to fail any more. Without a CPU it shows which will.
+A STEP is a name or a number of 'states', such as sched:drain. The step fails once, when the
+CPU next passes it, and the walk goes back to where it began. Without a step, or with 'off' or
+-1, none is to fail any more. Without a CPU it shows which will.
 
 Example:
  fail 2 sched:drain; chcpu -d 2; trace 2      a way down that turns back, step by step
@@ -203,7 +204,7 @@ Examples:
 
 /// The text that ends the help of `watch`.
 pub(super) const WATCH: &str = "\
-Ctrl-C or q ends it.
+Ctrl-C or q ends it. At its end it says how much else was typed, which it drops.
 
 Example:
  watch -n 0.5 cat /sys/devices/system/cpu/online

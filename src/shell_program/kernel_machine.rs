@@ -359,12 +359,16 @@ impl Machine for KernelMachine {
 
     fn idle_ns(&self, cpu: CpuId) -> Option<u64> {
         let _held = kernel().hotplug.cpus_read_lock();
-        if !kernel().masks.is_online(cpu) {
-            return None;
-        }
         kernel().sched.charge_running();
         let usage = kernel().sched.idle_usage(cpu)?;
         Some(Hw::frequency().ticks_to_ns(usage.ticks))
+    }
+
+    fn run_ns(&self, cpu: CpuId) -> Option<u64> {
+        let _held = kernel().hotplug.cpus_read_lock();
+        kernel().sched.charge_running();
+        let ticks = kernel().sched.busy_ticks(cpu)?;
+        Some(Hw::frequency().ticks_to_ns(ticks))
     }
 
     fn now_ns(&self) -> u64 {

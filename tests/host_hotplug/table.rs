@@ -81,6 +81,25 @@ fn the_steps_have_their_names_in_their_order() {
     assert_eq!(seen, wanted);
 }
 
+/// The steps that the shell's help and its page name are there.
+#[test]
+fn the_steps_in_the_shells_texts_exist() {
+    let texts = [
+        include_str!("../../src/shell/texts.rs"),
+        include_str!("../../docs/shell.md"),
+    ];
+    let is_part = |c: char| c.is_ascii_lowercase() || c == '-' || c == ':';
+    let words = texts.iter().flat_map(|text| text.split(|c| !is_part(c)));
+    let groups = ["prep:", "sync:", "init:", "sched:", "enable:", "stop:"];
+    let named = words.filter(|word| groups.iter().any(|group| word.starts_with(group)));
+    let named: BTreeSet<&str> = named.map(|word| word.trim_end_matches(':')).collect();
+    assert!(named.contains("sched:drain"), "{named:?}");
+    for name in named {
+        let mut steps = steps::<Fake>().iter();
+        assert!(steps.any(|step| step.name == name), "no step {name}");
+    }
+}
+
 /// The slots are where programs expect them: each row between the two steps around it.
 #[test]
 fn the_slots_are_in_their_places() {

@@ -432,8 +432,11 @@ impl Machine for Fake {
     }
 
     fn idle_ns(&self, cpu: CpuId) -> Option<u64> {
-        let online = self.online.borrow().contains(cpu);
-        online.then(|| *self.slept.borrow() / (1 + cpu.index() as u64))
+        Some(*self.slept.borrow() / (1 + cpu.index() as u64))
+    }
+
+    fn run_ns(&self, cpu: CpuId) -> Option<u64> {
+        Some(1_000_000 + cpu.index() as u64)
     }
 
     fn now_ns(&self) -> u64 {

@@ -37,6 +37,8 @@ fn files_read_as_in_linux() {
 fn what_is_written_is_done() {
     let fake = Fake::new(4, "0-3");
     for (value, file, did) in [
+        ("-n 0", "cpu2/online", Did::Down(2)),
+        ("1", "cpu2/online", Did::Up(2)),
         ("0", "cpu2/online", Did::Down(2)),
         ("1", "cpu2/online", Did::Up(2)),
         ("14", "cpu3/hotplug/target", Did::Target(3, 14)),
@@ -80,7 +82,12 @@ fn what_is_wrong_changes_nothing() {
         ("1", "cpu/online", denied),
         ("1", "kernel_max", denied),
         ("1", "hotplug/history", denied),
-        ("1", "cpu1/online/", denied),
+        (
+            "1",
+            "cpu1/online/",
+            "sh: /sys/devices/system/cpu/cpu1/online/: Not a directory",
+        ),
+        ("1", "cpu1/online/x", "Not a directory"),
         ("1", "cpu1/hotplug", directory),
         ("1", "cpu1", directory),
         ("1", "", directory),
@@ -91,6 +98,10 @@ fn what_is_wrong_changes_nothing() {
         assert_eq!(report.outcome, FAILED, "{line}");
         assert_eq!(fake.did(), [], "{line}");
     }
+    assert_eq!(
+        fake.run("echo 1 > ''").0,
+        "sh: : No such file or directory\n"
+    );
     let (text, report) = fake.run("cat /etc/passwd /proc/ /sys/devices/system/cpu/possible ''");
     assert_eq!(
         text,
@@ -182,13 +193,19 @@ IPI2:         7 1234567890       Rescheduling interrupts
     );
     assert_eq!(
         fake.run("sleep 12.345; cat /proc/uptime").0,
-        "17.34 15.43\n"
+        "17.34 25.71\n"
     );
+    // What a CPU was idle stays when it goes.
+    assert_eq!(
+        fake.run("chcpu -d 3; cat /proc/uptime; chcpu -e 3").0,
+        "CPU 3 disabled\n17.34 25.72\nCPU 3 enabled\n"
+    );
+    fake.did();
     assert_eq!(cat("cmdline"), "maxcpus=2 quiet\n");
     assert_eq!(
         cat("schedstat"),
-        "version 15\ntimestamp 17345\ncpu0 0 0 0 0 0 0 5000000000 0 0\n\
-         cpu3 0 0 0 0 0 0 14258750000 0 0\n"
+        "version 15\ntimestamp 17348\ncpu0 0 0 0 0 0 0 1000000 0 0\n\
+         cpu3 0 0 0 0 0 0 1000003 0 0\n"
     );
     assert_eq!(
         fake.run("cat /sys/devices/system/cpu/hotplug/history").0,
@@ -232,6 +249,8 @@ fn directories_are_listed() {
             "fail    state   target\n",
         ),
         ("ls /proc/uptime", "/proc/uptime\n"),
+        ("ls . proc/..", ".:\nproc  sys\nproc/..:\nproc  sys\n"),
+        ("ls ../sys/./kernel/tracing/../", "tracing\n"),
         (
             "ls /sys/kernel /proc/uptime",
             "/sys/kernel:\ntracing\n/proc/uptime:\n/proc/uptime\n",
@@ -252,7 +271,33 @@ cpu2        cpu5        cpu8        cpu11       offline     present
     assert_eq!(
         text,
         "ls: cannot access '/sys/no': No such file or directory\n\
-         ls: cannot access '/proc/uptime/': No such file or directory\n"
+         ls: cannot access '/proc/uptime/': Not a directory\n"
     );
-    assert_eq!(report.outcome, Outcome::Continue(Status::new(2)));
+    assert_eq!(report.outcome, FAILED, "and no mistake in the line");
+    for path in [
+        "/no/..",
+        "/proc/uptime/..",
+        "/proc/uptime/.",
+        "..x",
+        "proc/...",
+    ] {
+        assert_eq!(fake.run(&format!("ls {path}")).1.outcome, FAILED, "{path}");
+    }
+    assert_eq!(
+        fake.run("cat /proc/uptime/x /proc/../proc/cmdline").0,
+        "cat: /proc/uptime/x: Not a directory\nmaxcpus=2 quiet\n"
+    );
+}
+
+#[test]
+fn cat_takes_any_number_of_files_but_none() {
+    let fake = Fake::new(1, "0");
+    let line = format!("cat{}", " /proc/cmdline".repeat(30));
+    assert_eq!(fake.run(&line).0, "maxcpus=2 quiet\n".repeat(30));
+    let (text, report) = fake.run("cat");
+    assert_eq!(
+        text,
+        "cat: missing file operand\nTry 'cat --help' for more information.\n"
+    );
+    assert_eq!(report.outcome, FAILED);
 }

@@ -3,8 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{Node, all, find, plain};
-use crate::errno::Errno;
+use super::{Node, all, find};
 use crate::shell::command::complain;
 use crate::shell::machine::Machine;
 use crate::shell::options::{Opt, Parsed};
@@ -30,15 +29,15 @@ pub(in crate::shell) fn ls<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcom
     let mut outcome = Outcome::Continue(Status::SUCCESS);
     for path in paths {
         let names = match find(machine, path) {
-            None => {
-                let error = Errno::NoEntry;
+            Err(error) => {
                 let message = format_args!("cannot access '{path}': {error}");
                 complain(machine, "ls", message);
-                outcome = Outcome::Continue(Status::SYNTAX);
+                // GNU's `ls` returns 2, which here stands for a mistake in the line.
+                outcome = Outcome::Continue(Status::FAILURE);
                 continue;
             }
-            Some(Node::File(_)) => Vec::from([String::from(*path)]),
-            Some(Node::Directory) => names(machine, path),
+            Ok(Node::File(_)) => Vec::from([String::from(*path)]),
+            Ok(Node::Directory(path)) => names(machine, path),
         };
         if paths.len() > 1 {
             machine.write(format_args!("{path}:\n"));
@@ -48,9 +47,9 @@ pub(in crate::shell) fn ls<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcom
     outcome
 }
 
-/// Returns the names in the directory `path`, in their order.
-fn names<M: Machine>(machine: &M, path: &str) -> Vec<String> {
-    let inside = match plain(path) {
+/// Returns the names in the directory of the path `directory`, as `all` has paths, in their order.
+fn names<M: Machine>(machine: &M, directory: String) -> Vec<String> {
+    let inside = match directory {
         root if root.is_empty() => root,
         directory => directory + "/",
     };

@@ -36,7 +36,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Write;
 
-use super::command::{Explained, complain};
+use super::command::{Explained, complain, try_help};
 use super::machine::{Failure, Machine};
 use super::options::Parsed;
 use super::status::{Outcome, Status};
@@ -48,8 +48,8 @@ use crate::errno::Errno;
 pub(super) use list::{LS_OPTIONS, ls};
 pub(super) use proc::interrupts;
 
-/// How many files `cat` and `ls` take.
-pub(super) const WORDS: usize = 8;
+/// How many files `cat` and `ls` take: as many as a line has room for.
+pub(super) const WORDS: usize = usize::MAX;
 
 /// A file that is known.
 #[derive(Clone, Copy)]
@@ -101,7 +101,8 @@ const SINGLE: [(&str, File); 15] = [
 /// What a path stands for.
 enum Node {
     File(File),
-    Directory,
+    /// The directory of this path, as [`all`] has paths; empty for `/`.
+    Directory(String),
 }
 
 /// Returns all files with their paths, without the slash in front.
@@ -123,28 +124,36 @@ fn all<M: Machine>(machine: &M) -> Vec<(String, File)> {
     files
 }
 
-/// Returns `path` as [`all`] has it: without slashes at its ends or side by side.
-fn plain(path: &str) -> String {
-    let parts = path.split('/').filter(|part| !part.is_empty());
-    parts.collect::<Vec<_>>().join("/")
-}
-
-/// Returns what `path` stands for; `None` if there is nothing.
-fn find<M: Machine>(machine: &M, path: &str) -> Option<Node> {
-    let wanted = plain(path);
+/// Returns what `path` stands for.
+///
+/// # Errors
+/// [`Errno::NoEntry`] if there is nothing, [`Errno::NotDirectory`] if it is below a file.
+fn find<M: Machine>(machine: &M, path: &str) -> Result<Node, Errno> {
     if path.is_empty() {
-        return None;
+        return Err(Errno::NoEntry);
     }
-    let below = |path: &str| wanted.is_empty() || path.starts_with(&format!("{wanted}/"));
-    let mut is_directory = false;
-    for (known, file) in all(machine) {
-        if known == wanted {
-            // A file has nothing below it.
-            return (!path.ends_with('/')).then_some(Node::File(file));
+    let known = all(machine);
+    let mut at = String::new();
+    let mut file = None;
+    for part in path.split('/') {
+        // A file has nothing below it, not even behind a slash at the end.
+        if file.is_some() {
+            return Err(Errno::NotDirectory);
         }
-        is_directory |= below(&known);
+        match part {
+            "" | "." => {}
+            ".." => at.truncate(at.rfind('/').unwrap_or(0)),
+            name => {
+                let slash = if at.is_empty() { "" } else { "/" };
+                at = at + slash + name;
+                let below = at.clone() + "/";
+                let of_it = |(path, _): &&(String, File)| *path == at || path.starts_with(&below);
+                let (found, its) = known.iter().find(of_it).ok_or(Errno::NoEntry)?;
+                file = (*found == at).then_some(*its);
+            }
+        }
     }
-    is_directory.then_some(Node::Directory)
+    Ok(file.map_or(Node::Directory(at), Node::File))
 }
 
 /// Returns the paths that begin with `begun`, up to the slash behind that, each once.
@@ -243,6 +252,8 @@ enum Written<E> {
     Done,
     /// The file may not be written.
     Denied,
+    /// There is no such file.
+    Unopened(Errno),
     /// The value makes no sense.
     Wrong(Errno),
     /// The kernel did not do it.
@@ -261,15 +272,19 @@ fn states<M: Machine>(machine: &M) -> String {
 
 /// `cat`: prints files.
 pub(super) fn cat<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
+    if args.operands.is_empty() {
+        complain(machine, "cat", format_args!("missing file operand"));
+        return try_help(machine, "cat");
+    }
     let mut status = Status::SUCCESS;
     for path in &args.operands {
         let errno = match find(machine, path) {
-            Some(Node::File(file)) => {
+            Ok(Node::File(file)) => {
                 file.print(machine);
                 continue;
             }
-            Some(Node::Directory) => Errno::IsDirectory,
-            None => Errno::NoEntry,
+            Ok(Node::Directory(_)) => Errno::IsDirectory,
+            Err(errno) => errno,
         };
         complain(machine, "cat", format_args!("{path}: {errno}"));
         status = Status::FAILURE;
@@ -288,28 +303,26 @@ fn only<E>(failed: Vec<(CpuId, E)>) -> Result<(), E> {
 /// `echo TEXT > PATH`: writes a file.
 pub(super) fn write<M: Machine>(machine: &M, path: &str, text: &str) -> Outcome {
     let written = match find(machine, path) {
-        Some(Node::File(file)) => file.write(machine, text.trim()),
-        Some(Node::Directory) => {
-            complain(
-                machine,
-                "sh",
-                format_args!("{path}: {}", Errno::IsDirectory),
-            );
-            return Outcome::Continue(Status::FAILURE);
-        }
+        Ok(Node::File(file)) => file.write(machine, text.trim()),
+        Ok(Node::Directory(_)) => Written::Unopened(Errno::IsDirectory),
         // A shell says so that may not make files there.
-        None => Written::Denied,
+        Err(Errno::NoEntry) if !path.is_empty() => Written::Denied,
+        Err(errno) => Written::Unopened(errno),
     };
     let message = match written {
         Written::Done => return Outcome::Continue(Status::SUCCESS),
-        Written::Denied => {
-            complain(machine, "sh", format_args!("{path}: {}", Errno::Access));
-            return Outcome::Continue(Status::FAILURE);
-        }
+        Written::Denied => return unopened(machine, path, Errno::Access),
+        Written::Unopened(errno) => return unopened(machine, path, errno),
         Written::Wrong(errno) => errno.to_string(),
         Written::Refused(error) => explained(&error),
     };
     complain(machine, "echo", format_args!("write error: {message}"));
+    Outcome::Continue(Status::FAILURE)
+}
+
+/// Prints why the file of `path` was not opened. Returns the failure.
+fn unopened<M: Machine>(machine: &M, path: &str, errno: Errno) -> Outcome {
+    complain(machine, "sh", format_args!("{path}: {errno}"));
     Outcome::Continue(Status::FAILURE)
 }
 

@@ -90,7 +90,8 @@ pub(super) fn meminfo<M: Machine>(machine: &M) -> String {
     text
 }
 
-/// Returns `uptime`: seconds since boot, and for how long CPUs have been idle, all together.
+/// Returns `uptime`: seconds since boot, and for how long CPUs have been idle, all together. A CPU
+/// that is offline keeps what it has had.
 pub(super) fn uptime<M: Machine>(machine: &M) -> String {
     let possible = machine.masks().possible;
     let idle = possible.iter().filter_map(|cpu| machine.idle_ns(cpu)).sum();
@@ -102,17 +103,14 @@ pub(super) fn uptime<M: Machine>(machine: &M) -> String {
 }
 
 /// Returns `schedstat`: for each CPU that is online, what Linux's version 15 has. The kernel
-/// counts the seventh field only, for how many nanoseconds threads have run there.
+/// counts the seventh field only, for how many nanoseconds threads other than the idle one have run
+/// there.
 pub(super) fn schedstat<M: Machine>(machine: &M) -> String {
-    let now = machine.now_ns();
-    let mut text = format!("version 15\ntimestamp {}\n", now / 1_000_000);
+    let milliseconds = machine.now_ns() / 1_000_000;
+    let mut text = format!("version 15\ntimestamp {milliseconds}\n");
     for cpu in machine.masks().online.iter() {
-        let idle = machine.idle_ns(cpu).unwrap_or(now);
-        add!(
-            text,
-            "cpu{cpu} 0 0 0 0 0 0 {} 0 0\n",
-            now.saturating_sub(idle)
-        );
+        let run = machine.run_ns(cpu).unwrap_or(0);
+        add!(text, "cpu{cpu} 0 0 0 0 0 0 {run} 0 0\n");
     }
     text
 }
