@@ -6,11 +6,13 @@ use core::time::Duration;
 use super::around::{Begun, Next, Wrapper};
 use super::command::{bad_usage, complain};
 use super::ctrl_c;
-use super::machine::{Machine, Typed};
+use super::keys::Key;
+use super::machine::Machine;
 use super::numbers::{number, seconds};
 use super::options::{Opt, Parsed};
 use super::painter::CLEAR;
 use super::status::{Outcome, Status};
+use super::typing::Typing;
 
 /// `time`: runs a command, and prints how long that took, as bash does. How long threads had a
 /// CPU is told by `ps`.
@@ -105,6 +107,7 @@ pub(super) fn watch<M: Machine>(machine: &M, args: &Parsed<'_>) -> Begun<M> {
     Begun::wraps(Watch {
         interval: interval.max(SHORTEST),
         command: args.operands.join(" "),
+        typing: Typing::new(),
     })
 }
 
@@ -114,27 +117,16 @@ struct Watch {
     interval: Duration,
     /// The command, as the first line of the screen shows it.
     command: String,
+    typing: Typing,
 }
 
 impl<M: Machine> Wrapper<M> for Watch {
     fn next(&mut self, machine: &M, ended: Option<Outcome>) -> Next {
-        if let Some(outcome) = ended {
-            if is_over(outcome) {
-                return Next::End(outcome);
-            }
-            let until = machine.now_ns() + nanos(self.interval);
-            loop {
-                let left = until.saturating_sub(machine.now_ns());
-                match machine.typed(Duration::from_nanos(left)) {
-                    Typed::Byte(b'q') => return Next::End(Outcome::Continue(Status::SUCCESS)),
-                    Typed::Byte(ctrl_c::BYTE) => {
-                        machine.write(format_args!("^C\n"));
-                        return Next::End(ctrl_c::ENDED);
-                    }
-                    Typed::Byte(_) | Typed::Lost => {}
-                    Typed::Nothing => break,
-                }
-            }
+        if let Some(outcome) = ended
+            && let Some(outcome) = self.wait(machine, outcome)
+        {
+            self.typing.tell(machine, "watch");
+            return Next::End(outcome);
         }
         let tenths = self.interval.as_millis() / 100;
         let (whole, tenth) = (tenths / 10, tenths % 10);
@@ -144,7 +136,26 @@ impl<M: Machine> Wrapper<M> for Watch {
     }
 }
 
-/// Returns `time` in nanoseconds. It is at most what `seconds` takes.
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+impl Watch {
+    /// Waits until the command, which has ended with `outcome`, is to run again; or returns how
+    /// `watch` ends.
+    fn wait<M: Machine>(&mut self, machine: &M, outcome: Outcome) -> Option<Outcome> {
+        if is_over(outcome) {
+            return Some(outcome);
+        }
+        let began = machine.now_ns();
+        loop {
+            let waited = machine.now_ns().saturating_sub(began);
+            let left = self.interval.saturating_sub(Duration::from_nanos(waited));
+            match self.typing.key(machine, left) {
+                Some(Key::Char('q')) => return Some(Outcome::Continue(Status::SUCCESS)),
+                Some(Key::Interrupt) => {
+                    machine.write(format_args!("^C\n"));
+                    return Some(ctrl_c::ENDED);
+                }
+                Some(_) => {}
+                None => return None,
+            }
+        }
+    }
 }

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! # Invariants
-//! - **flat**: how deep the stack gets doesn't depend on how many commands stand one inside the
+//! - **stays-flat**: how deep the stack gets doesn't depend on how many commands stand one inside the
 //!   other, neither when they run nor when they are completed.
 
 use alloc::boxed::Box;
@@ -52,11 +52,14 @@ impl<M: Machine> Begun<M> {
     }
 }
 
+/// A command that has begun and not ended, and the command that it runs.
+type Outer<'w, M> = (Box<dyn Wrapper<M>>, &'w [&'w str]);
+
 /// Runs the command that `words` are, with all that it runs; `last` is the status of the one
 /// before it in its line.
 pub(super) fn run_words<M: Machine>(machine: &M, words: &[&str], last: Status) -> Outcome {
-    // (flat)
-    let mut around: Vec<(Box<dyn Wrapper<M>>, &[&str])> = Vec::new();
+    // (stays-flat)
+    let mut around: Vec<Outer<'_, M>> = Vec::new();
     let mut next = words;
     loop {
         let mut ended = match run_one(machine, next, last) {

@@ -51,7 +51,7 @@ fn candidates<'a, M: Machine>(
     if let Some(path) = begun.strip_prefix('>').filter(|_| !words.is_empty()) {
         return file(path);
     }
-    // A command may run another one, and so on: the innermost counts. (`flat` of `around`)
+    // A command may run another one, and so on: the innermost counts. (`stays-flat` of `around`)
     let mut words = words;
     let (row, arguments) = loop {
         let [name, arguments @ ..] = words else {

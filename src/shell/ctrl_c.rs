@@ -9,9 +9,6 @@ use core::time::Duration;
 use super::machine::Machine;
 use super::status::{Outcome, Status};
 
-/// What a terminal sends for Ctrl-C.
-pub(super) const BYTE: u8 = 3;
-
 /// The outcome of a command that Ctrl-C has ended.
 pub(super) const ENDED: Outcome = Outcome::Continue(Status::INTERRUPTED);
 

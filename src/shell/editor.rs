@@ -9,12 +9,17 @@
 //! What would be lost is said (`no-input-lost` of the shell):
 //!
 //! - *Text that doesn't fit.* The editor rings the bell for the first character for which there
-//!   is no room. If Enter follows with no editing key between, it refuses the line:
+//!   is no room. It refuses the line at Enter, unless a key has deleted some of it since:
 //!   `chcpu -d 1,2,…` cut off at the limit would be another list.
-//! - *Bytes that aren't UTF-8.* As text that doesn't fit.
+//! - *Bytes that aren't UTF-8.* The editor refuses the line at Enter, unless a key has emptied it
+//!   since.
 //! - *Bytes that the console has lost.* A line with a gap may be the beginning of one line and
 //!   the end of another. The editor refuses it at Enter, whatever keys came between, because
 //!   they may have been meant for the other line. Only Ctrl-C starts anew.
+//! - *Control characters that are no key* ring the bell, and aren't in the line.
+//!
+//! While a line will be refused, the keys of the history do nothing: they would put the line
+//! away, and bring it back as a whole one.
 
 use alloc::format;
 use alloc::string::String;
@@ -76,8 +81,8 @@ pub(super) struct Editor<'m, M: Machine> {
     line: Line,
     history: History,
     search: Option<Search>,
-    /// Why the line will be refused at Enter; `None` if it won't be. An editing key
-    /// clears it, except [`LineError::Lost`], which only Ctrl-C clears.
+    /// Why the line will be refused at Enter; `None` if it won't be. `edit` says which keys
+    /// clear it.
     lost: Option<LineError>,
 }
 
@@ -158,8 +163,9 @@ impl<'m, M: Machine> Editor<'m, M> {
             }
             Key::Position(columns) => return self.painter.answer(columns.into()),
             Key::Enter | Key::Unknown => return false,
+            Key::Up | Key::Down | Key::Search if self.lost.is_some() => return false,
             Key::Interrupt => self.lost = None,
-            _ => self.lost = self.lost.filter(|lost| *lost == LineError::Lost),
+            _ => {}
         }
         match (key, &mut self.search) {
             (Key::Search, _) => return self.search_back(),
@@ -172,7 +178,7 @@ impl<'m, M: Machine> Editor<'m, M> {
             },
             _ => self.end_search(),
         }
-        match key {
+        let done = match key {
             Key::Backspace => self.line.backspace(),
             Key::Delete => self.line.delete_right(),
             Key::Left => self.line.left(),
@@ -217,6 +223,32 @@ impl<'m, M: Machine> Editor<'m, M> {
             | Key::Position(_)
             | Key::Search
             | Key::Abort => false,
+        };
+        self.forgive(key, done);
+        done
+    }
+
+    /// Lets the line be entered again if `key` was one that deletes, and has deleted what was
+    /// wrong with the line; `done` is whether it has deleted anything.
+    fn forgive(&mut self, key: Key, done: bool) {
+        let deletes = matches!(
+            key,
+            Key::Backspace
+                | Key::Delete
+                | Key::KillToStart
+                | Key::KillToEnd
+                | Key::KillWord
+                | Key::KillWordRight
+        );
+        // Ctrl-U in an empty line throws away what isn't in it.
+        let is_emptied = self.line.text().is_empty() && (done || key == Key::KillToStart);
+        let forgiven = match self.lost {
+            Some(LineError::TooLong) => done || is_emptied,
+            Some(LineError::NotUtf8) => is_emptied,
+            Some(LineError::Lost) | None => false,
+        };
+        if deletes && forgiven {
+            self.lost = None;
         }
     }
 

@@ -10,9 +10,12 @@
 //!    └── 0xc2..=0xf4 ──▶ Utf8 ── the last continuation byte ──▶ Ground
 //! ```
 //!
+//! A second `[` leads from Csi to Function, where any byte leads to Ground.
+//!
 //! # Invariants
 //! - **control-byte-ends**: a control byte ends a sequence that has begun and keeps its
-//!   own meaning, so a broken sequence never swallows an Enter or a Ctrl-C.
+//!   own meaning, so a broken sequence never swallows an Enter or a Ctrl-C. Only Backspace
+//!   behind ESC is another key, Alt-Backspace.
 //! - **char-is-printable**: a [`Key::Char`] is a valid `char` that is not a control
 //!   character.
 //! - **one-enter**: CR, LF and CR LF are one Enter each.
@@ -22,7 +25,7 @@
 //!
 //! # Sources
 //! ECMA-48 (control sequences, CPR); xterm's control sequences (SS3 in application
-//! mode, `~` keys); RFC 3629 (UTF-8).
+//! mode, `~` keys); the default keymap of Linux's console (`ESC [ [ A`); RFC 3629 (UTF-8).
 
 /// A key, or a damaged byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +58,7 @@ pub(super) enum Key {
     KillToStart,
     /// Ctrl-K.
     KillToEnd,
-    /// Ctrl-W.
+    /// Ctrl-W, Alt-Backspace.
     KillWord,
     /// Tab.
     Complete,
@@ -86,6 +89,8 @@ enum State {
     Escape,
     /// After ESC O.
     Ss3,
+    /// After ESC [ [, with which Linux's console begins the first function keys.
+    Function,
     /// After ESC [: holds the first parameter as read so far, which saturates.
     Csi(u16),
     /// In a character of UTF-8: its bytes so far, their number, and the number of bytes
@@ -126,11 +131,14 @@ impl Keys {
                 [Some(Key::Damaged), self.ground(byte, last_was_cr)]
             }
             State::Utf8(bytes, len, needs) => [self.utf8(bytes, len, needs, byte), None],
+            State::Escape if byte == 0x7f || byte == 0x08 => [Some(Key::KillWord), None],
             // (control-byte-ends)
             _ if byte.is_ascii_control() => [self.ground(byte, last_was_cr), None],
             State::Ground => [self.ground(byte, last_was_cr), None],
             State::Escape => [self.escape(byte), None],
+            State::Ss3 | State::Function if !byte.is_ascii() => [Some(Key::Damaged), None],
             State::Ss3 => [Some(letter_key(byte)), None],
+            State::Function => [Some(Key::Unknown), None],
             State::Csi(parameter) => [self.csi(parameter, byte), None],
         };
         keys.into_iter().flatten()
@@ -223,6 +231,10 @@ impl Keys {
     /// far. Returns the key of the whole sequence, or `None` if it goes on.
     fn csi(&mut self, parameter: u16, byte: u8) -> Option<Key> {
         match byte {
+            b'[' if parameter == 0 && self.second.is_none() => {
+                self.state = State::Function;
+                None
+            }
             b'~' => Some(match parameter {
                 1 | 7 => Key::Home,
                 3 => Key::Delete,
@@ -320,6 +332,9 @@ mod tests {
             (b"\x1b[3;2~", Key::Delete),
             (b"\x1b[99999999999~", Key::Unknown),
             (b"\x1b[15~", Key::Unknown),
+            (b"\x1b[[A", Key::Unknown),
+            (b"\x1b\x7f", Key::KillWord),
+            (b"\x1b\x08", Key::KillWord),
             (b"\x1bx", Key::Unknown),
             (b"\0", Key::Unknown),
         ] {
@@ -336,6 +351,7 @@ mod tests {
         assert_eq!(keys(b"\xe2\x82\r"), [Damaged, Enter]);
         assert_eq!(keys(b"\x1b[1\x1b[A"), [Up]);
         assert_eq!(keys(b"\x1b\x1b[A"), [Up]);
+        assert_eq!(keys(b"\x1b[[\x03"), [Interrupt]);
     }
 
     #[test]
@@ -349,5 +365,7 @@ mod tests {
         assert_eq!(keys(b"\xff"), [Damaged]);
         assert_eq!(keys(b"\xc2\x9b"), [Unknown]); // A C1 control character.
         assert_eq!(keys(b"\x1b[\xff"), [Damaged]);
+        assert_eq!(keys(b"\x1b[[\xff"), [Damaged]);
+        assert_eq!(keys(b"\x1bO\xff"), [Damaged]);
     }
 }

@@ -57,6 +57,7 @@ mod syntax;
 mod sysctl;
 mod table;
 mod texts;
+mod typing;
 mod words;
 
 pub use command::{check_commands, run_line, run_shown};

@@ -2,7 +2,7 @@
 //!
 //! The columns have the names of Linux's `ps -eLo psr,cls,rtprio,ni,s,time,…` and of
 //! `/proc/PID/status`. `top` measures for some time and shows that on a screen, again and again
-//! until a key is pressed; `top -bn1` prints once.
+//! until `q` or another key is pressed; `top -bn1` prints once.
 
 use alloc::format;
 use alloc::string::String;
@@ -11,11 +11,13 @@ use core::fmt;
 
 use super::command::bad_usage;
 use super::ctrl_c;
-use super::machine::{Machine, ThreadRow, Typed};
+use super::keys::Key;
+use super::machine::{Machine, Masks, ThreadRow};
 use super::numbers::{number, seconds};
 use super::options::{Opt, Parsed};
 use super::painter::CLEAR;
 use super::status::{Outcome, Status};
+use super::typing::Typing;
 use crate::cpu::CpuId;
 use crate::time::Thousandths;
 
@@ -109,6 +111,7 @@ pub(super) fn top<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
         return bad_usage(machine, "top");
     };
     let is_batch = args.has('b');
+    let mut typing = Typing::new();
     let mut before = Sample::take(machine);
     while left > 0 {
         left -= 1;
@@ -117,19 +120,21 @@ pub(super) fn top<M: Machine>(machine: &M, args: &Parsed<'_>) -> Outcome {
                 return ctrl_c::ENDED;
             }
         } else {
-            match machine.typed(delay) {
-                Typed::Byte(ctrl_c::BYTE) => {
+            match typing.key(machine, delay) {
+                Some(Key::Interrupt) => {
                     machine.write(format_args!("^C\n"));
+                    typing.tell(machine, "top");
                     return ctrl_c::ENDED;
                 }
-                Typed::Byte(_) => break,
-                Typed::Lost | Typed::Nothing => machine.write(format_args!("{CLEAR}")),
+                Some(_) => break,
+                None => machine.write(format_args!("{CLEAR}")),
             }
         }
         let after = Sample::take(machine);
         after.print_since(machine, &before);
         before = after;
     }
+    typing.tell(machine, "top");
     Outcome::Continue(Status::SUCCESS)
 }
 
@@ -143,8 +148,11 @@ struct Sample {
 
 impl Sample {
     fn take<M: Machine>(machine: &M) -> Sample {
-        let possible = machine.masks().possible;
-        let idle = possible.iter().map(|cpu| (cpu, machine.idle_ns(cpu)));
+        let Masks {
+            possible, online, ..
+        } = machine.masks();
+        let of = |cpu| machine.idle_ns(cpu).filter(|_| online.contains(cpu));
+        let idle = possible.iter().map(|cpu| (cpu, of(cpu)));
         Sample {
             now_ns: machine.now_ns(),
             idle: idle.collect(),

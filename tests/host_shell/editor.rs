@@ -57,6 +57,9 @@ fn keys_edit_the_line() {
         ("echo ab cd\x1b[1;5D\x1b[1;5D\x1b[1;5Cx\n", "abx cd"),
         ("ab cd\x1bb\x1bb\x1bf\x7f\x7fecho\n", "cd"),
         ("ec\tab\n", "ab"),
+        ("echo a bc\x1b\x7fd\n", "a d"),
+        // A function key of Linux's console.
+        ("echo a\x1b[[Ab\n", "ab"),
         ("echo 1;  ec\t2\n", "1\n2"),
         ("o 1\x01ech\n", "1"),
         (" 1\x01ech\t\n", "1"),
@@ -132,6 +135,18 @@ fn tab_completes_what_can_stand_there() {
         ),
         ("psci aff\t1", "psci affinity_info 1"),
         ("taskset -c 1 psci v\t", "taskset -c 1 psci version "),
+        ("trace e\t", "trace export "),
+        ("target 2 of\t", "target 2 offline "),
+        ("psci features cpu_of\t", "psci features cpu_off "),
+        ("psci version \t", "psci version "),
+        ("psci affinity_info 1\t", "psci affinity_info 1 "),
+        ("trace 1 \t", "trace 1 "),
+        ("hold 1 off \t", "hold 1 off "),
+        // Inside quotes and in a comment nothing is completed.
+        ("echo 'a; sle\t", "echo 'a; sle"),
+        ("echo \"a; sle\t", "echo \"a; sle"),
+        ("nproc # a; sle\t", "nproc # a; sle"),
+        ("echo 'a; b'; sle\t", "echo 'a; b'; sleep "),
     ] {
         let text = drawn(line);
         let shown = text.replace('\x07', "");
@@ -139,8 +154,20 @@ fn tab_completes_what_can_stand_there() {
         let shown = shown.replace("\x1b7\x1b[999C\x1b[6n\x1b8", "");
         assert_eq!(shown, completed, "{line:?}");
     }
+    // Threads.
+    for line in ["taskset -pc 0 \t", "taskset -c -p 0 \t"] {
+        let wanted = "\n1  2\nstillpoint# ".to_owned() + line.trim_end_matches('\t');
+        assert!(drawn(line).ends_with(&wanted), "{line:?}");
+    }
+    assert!(drawn("fail 2 off\t").contains("\noffline  off\n"));
+    assert!(drawn("trace \t").contains("\n0  1  export\n"));
     // CPUs, in a list too.
-    for line in ["chcpu -d 0,\t", "taskset -c 0-\t", "trace \t", "hold \t"] {
+    for line in [
+        "chcpu -d 0,\t",
+        "taskset -c 0-\t",
+        "taskset -pc \t",
+        "hold \t",
+    ] {
         let line = line.to_owned();
         let wanted = "\n0  1\nstillpoint# ".to_owned() + line.trim_end_matches('\t');
         assert!(drawn(&line).ends_with(&wanted), "{line:?}");
@@ -290,6 +317,59 @@ fn a_line_that_does_not_fit_is_refused() {
     // If the user has edited the line since, the user has seen it.
     let (_, did) = session(format!("{fits},2\x7f2\n").as_bytes());
     assert_eq!(did, [Did::Down(1), Did::Down(2)]);
+}
+
+#[test]
+fn a_line_that_does_not_fit_is_refused_until_some_of_it_is_deleted() {
+    let cut = format!("chcpu -d 1{},2", ",1".repeat((LINE_LIMIT - 10) / 2));
+    for (keys, down) in [
+        // What changes nothing changes nothing.
+        ("\t\n", &[][..]),
+        ("\x05\n", &[]),
+        ("\x1b[D\x1b[C\n", &[]),
+        ("\x0b\x1b[3~\n", &[]),
+        ("\x0c\n", &[]),
+        // The line isn't put away to come back as a whole one.
+        ("\x1b[A\x1b[B\n", &[]),
+        ("\x12chcpu\x07\n", &[]),
+        ("\x7f1\n", &[1]),
+        ("\x15chcpu -d 3\n", &[3]),
+        ("\x03chcpu -d 3\n", &[3]),
+    ] {
+        let (text, did) = session(format!("chcpu -e 0\n{cut}{keys}").as_bytes());
+        let down: Vec<Did> = down.iter().copied().map(Did::Down).collect();
+        assert_eq!(did, down, "{keys:?}");
+        assert_eq!(
+            text.contains("sh: line ignored"),
+            down.is_empty(),
+            "{keys:?}"
+        );
+    }
+}
+
+#[test]
+fn a_line_that_is_not_utf8_is_refused_until_it_is_emptied() {
+    for (keys, down) in [
+        (&b"chcpu -d 1\xff2\t\n"[..], &[][..]),
+        (b"chcpu -d 1\xff2\x7f2\n", &[]),
+        (b"chcpu -d 1\xff2\x01\x05\x1b[D\x04\n", &[]),
+        (b"\xff\tchcpu -d 1\n", &[]),
+        (b"\xff\x7fchcpu -d 1\n", &[]),
+        (b"chcpu -d 1\xff2\x1b[A\n", &[]),
+        (b"chcpu -d 1\xff2\x15chcpu -d 3\n", &[3]),
+        (b"\xff\x15chcpu -d 3\n", &[3]),
+        (b"a\xff\x7fchcpu -d 3\n", &[3]),
+        (b"chcpu -d 1\xff2\x03chcpu -d 3\n", &[3]),
+    ] {
+        let (text, did) = session(keys);
+        let down: Vec<Did> = down.iter().copied().map(Did::Down).collect();
+        assert_eq!(did, down, "{keys:?}");
+        assert_eq!(
+            text.contains("sh: line ignored"),
+            down.is_empty(),
+            "{keys:?}"
+        );
+    }
 }
 
 #[test]

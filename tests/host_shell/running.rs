@@ -21,9 +21,15 @@ const CLEAR: &str = "\x1b[H\x1b[J";
 fn commands_run_others() {
     let fake = Fake::new(4, "0-1");
     for (line, text, outcome) in [
+        ("time sleep .5", "\nreal\t0m0.500000s\n", OK),
+        ("time sleep 0.1s", "\nreal\t0m0.100000s\n", OK),
         ("time sleep 61.5", "\nreal\t1m1.500000s\n", OK),
         ("time", "\nreal\t0m0.000000s\n", OK),
-        ("repeat 3 echo -n x", "-n x\n-n x\n-n x\n", OK),
+        (
+            "repeat 3 echo -n x y; echo -n; echo -e",
+            "x yx yx y-e\n",
+            OK,
+        ),
         ("repeat 0 nosuch", "", OK),
         (
             "repeat 2 cat /no",
@@ -52,8 +58,8 @@ fn commands_run_others() {
         assert_eq!(report.outcome, FAILED, "{line}");
     }
     assert_eq!(
-        fake.run("sleep 1h").0,
-        "sleep: invalid time interval '1h'\n"
+        fake.run("sleep 1x").0,
+        "sleep: invalid time interval '1x'\n"
     );
     assert_eq!(fake.did(), []);
 }
@@ -100,11 +106,25 @@ fn ctrl_c_ends_what_takes_long_and_the_rest_of_its_line() {
 #[test]
 fn screens_end_by_a_key() {
     let fake = Fake::new(1, "0");
-    fake.types(b"x");
-    assert_eq!(
-        fake.run("top; echo on"),
-        ("on\n".into(), fake.run("nproc").1)
-    );
+    for (keys, told) in [
+        ("q", ""),
+        ("x", "top: dropped 1 byte that was typed\n"),
+        // A whole key, and what isn't one.
+        ("\x1b[B", "top: dropped 3 bytes that were typed\n"),
+        ("\x1b[9;80Rq", ""),
+        ("\x1b[9;80R\x1bOP", "top: dropped 3 bytes that were typed\n"),
+        ("\x1b\x1bq", "top: dropped 3 bytes that were typed\n"),
+        ("é", "top: dropped 2 bytes that were typed\n"),
+    ] {
+        fake.types(keys.as_bytes());
+        let (text, report) = fake.run("top; echo on");
+        assert_eq!(
+            (text, report.outcome),
+            (format!("{told}on\n"), OK),
+            "{keys:?}"
+        );
+        assert!(fake.input.borrow().is_empty(), "{keys:?}");
+    }
     let (text, report) = fake.run("top -n 2");
     assert_eq!((text.matches(CLEAR).count(), report.outcome), (2, OK));
     assert!(!fake.run("top -bn 2 -d 0.5").0.contains('\x1b'));
@@ -114,7 +134,19 @@ fn screens_end_by_a_key() {
     fake.types(b"abq");
     let (text, report) = fake.run("watch -n 0.5 nproc");
     let wanted = format!("{CLEAR}Every 0.5s: nproc\n\n1\n");
-    assert_eq!((text, report.outcome), (wanted, OK));
+    let told = "watch: dropped 2 bytes that were typed\n";
+    assert_eq!((text, report.outcome), (wanted.clone() + told, OK));
+    for (keys, told) in [
+        ("q", ""),
+        ("\x1b[9;80Rq", ""),
+        (
+            "chcpu -d 1\n\x03",
+            "^C\nwatch: dropped 11 bytes that were typed\n",
+        ),
+    ] {
+        fake.types(keys.as_bytes());
+        assert_eq!(fake.run("watch -n 0.5 nproc").0, wanted.clone() + told);
+    }
     // Somebody loses patience in the end.
     let (text, report) = fake.run("watch nproc");
     assert!(text.matches(CLEAR).count() > 100 && text.ends_with("^C\n"));
@@ -132,6 +164,9 @@ fn small_commands_say_what_linuxs_say() {
         ("nproc --all", "4\n"),
         ("nproc --all --ignore=3", "1\n"),
         ("nproc --ignore 9", "1\n"),
+        ("taskset -c 1 nproc", "1\n"),
+        ("taskset -c 1-3 nproc", "1\n"),
+        ("taskset -c 1 nproc --all", "4\n"),
         ("nproc --ignore x", "nproc: invalid number: 'x'\n"),
         ("uptime", " up 0 min,  2 CPUs online\n"),
         ("uptime -p", "up 0 minutes\n"),
@@ -164,6 +199,7 @@ fn a_fault_is_asked_for_by_name_or_number() {
         ("fail 2 32", Did::Fail(2, Some(32))),
         ("fail 2 off", Did::Fail(2, None)),
         ("fail 2 -- -1", Did::Fail(2, None)),
+        ("fail 2 -1", Did::Fail(2, None)),
         ("fail 2", Did::Fail(2, None)),
         ("target 1 offline", Did::Target(1, 0)),
         ("target 1 sched:drain", Did::Target(1, 14)),

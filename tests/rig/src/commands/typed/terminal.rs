@@ -107,7 +107,7 @@ fn ctrl_c(person: &mut Person) -> Result<()> {
     person.types("watch -n 1 nproc\n", &["Every 1.0s: nproc\n\n2\n"])?;
     person.types("q", &[PROMPT])?;
     person.types("top -d 0.2\n", &["%Cpu1", "%Cpu1"])?;
-    person.types("x", &[PROMPT])
+    person.types("\x1b[B", &["top: dropped 3 bytes", PROMPT])
 }
 
 /// A line goes over the rows of the terminal, and over those of one that has become narrower.
