@@ -37,6 +37,7 @@ fn main() -> Result<(), InstallError> {
                 for cpu in possible().iter().filter(|cpu| *cpu != CpuId::BOOT) {
                     move_cpu(cpu, &tested);
                 }
+                thread::sleep(Duration::from_millis(5)); // There may be no other CPU.
             }
         });
 
