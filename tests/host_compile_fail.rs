@@ -1,11 +1,14 @@
 //! The mistakes that the types forbid. Each file in `compile_fail` has a mistake that must not
-//! compile. Its first line names the compiler's error, or is `ok` for the file without a
-//! mistake.
+//! compile. Its first line names the compiler's error, by its words if it has no number, or is
+//! `ok` for the file without a mistake.
 //!
 //! Those in `compile_fail/outside` are programs of the target, compiled twice: against
 //! the library as programs have it, and against the one with the feature `internals`.
 //! The first line names both verdicts. If the second is `ok`, nothing but visibility
 //! keeps the mistake out.
+//!
+//! Those in `compile_fail/api` are programs of the target too: what `api` forbids by lifetimes
+//! and by `Send` and `Sync`.
 //!
 //! And what must compile: each example of the documentation, and the files in `examples/api`.
 
@@ -113,7 +116,9 @@ fn programs(dir: &str) -> Vec<(PathBuf, Vec<String>)> {
 fn judge(path: &Path, wanted: &str, said: &str) {
     let as_it_should_be = match wanted {
         "ok" => said.is_empty(),
-        error => said.contains(&format!("error[{error}]")),
+        error => [format!("error[{error}]"), format!("error: {error}")]
+            .iter()
+            .any(|it| said.contains(it)),
     };
     assert!(as_it_should_be, "{}: {wanted}?\n{said}", path.display());
 }
@@ -137,6 +142,16 @@ fn programs_can_not_reach_inside() {
     for (path, verdicts) in programs {
         judge(&path, &verdicts[0], &outside.compile(&path, "outside"));
         judge(&path, &verdicts[1], &inside.compile(&path, "outside"));
+    }
+}
+
+#[test]
+fn mistakes_with_the_api_do_not_compile() {
+    let library = Library::new(Some("aarch64-unknown-none"), "");
+    let programs = programs("tests/compile_fail/api");
+    assert!(programs.len() > 19, "only {} files", programs.len());
+    for (path, verdicts) in programs {
+        judge(&path, &verdicts[0], &library.compile(&path, "api"));
     }
 }
 

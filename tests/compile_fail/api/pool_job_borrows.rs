@@ -1,0 +1,10 @@
+//! E0373: A job outlives the frame that has given it.
+#![no_std]
+#![crate_type = "lib"]
+
+use stillpoint::api::pool::Pool;
+
+fn borrows(pool: &Pool) {
+    let local = 1;
+    pool.spawn(|| local + 1).join();
+}
