@@ -35,6 +35,7 @@ mod handle;
 mod init_step;
 mod macros;
 mod multi_step;
+mod pool_crew;
 mod pool_scope;
 mod rcu_box;
 mod residents;

@@ -13,6 +13,10 @@
 //! its worker takes no other one meanwhile. Jobs that wait for each other by other means than
 //! [`JobHandle::join`] and [`Pool::scope`] may have no worker that does the last of them.
 //!
+//! A job has its thread only for a while: the niceness, class or affinity that it sets stay for later
+//! jobs, so a job that changes them puts them back. A permit that comes too late for a job
+//! ([`thread::park`](crate::api::thread::park)) is there for a later one.
+//!
 //! A panic in a job ends the machine, as it does everywhere. So there is no result that says that
 //! a job has panicked, and a scope ends when all its jobs have returned.
 
@@ -22,195 +26,25 @@ use core::fmt;
 use core::future::Future;
 
 use crate::api::hotplug::{EnableStep, InstallError, Step};
+use crate::api::pool_crew::crew::Crew;
+use crate::api::pool_crew::outcome::{Kind, Outcome, with_outcome};
 use crate::api::task::TaskHandle;
 use crate::api::task::tasks::with_value;
-use crate::api::thread::JoinHandle;
 use crate::kernel::entry::enter;
 use crate::kernel::{Hw, kernel};
 use crate::pool::Job;
-use crate::sync::might_sleep_in;
-
-use crew::{Crew, Outcome, with_outcome};
+use crate::sync::{LockMap, might_sleep_in};
 
 pub use crate::api::pool_scope::{PoolScope, ScopedJobHandle};
-
-/// What is behind a pool.
-pub(super) mod crew {
-    use alloc::sync::Arc;
-    use alloc::vec::Vec;
-
-    use crate::api::sync::{Completion, Mutex};
-    use crate::api::task::tasks::Tasks;
-    use crate::api::thread::{self, Builder, JoinHandle, Thread};
-    use crate::cpu::{CpuId, PerCpu};
-    use crate::errno::Errno;
-    use crate::kernel::entry::enter;
-    use crate::kernel::{Hw, kernel};
-    use crate::platform::Platform;
-    use crate::pool::{Board, CallApp, Home, Job, Next, Runner};
-    use crate::sched::InKernel;
-    use crate::sync::SpinLock;
-
-    /// The workers of a pool, and what they share.
-    pub(in crate::api) struct Crew {
-        pub(super) board: Board<Hw>,
-        /// The worker of each CPU that has been there, to be woken.
-        threads: PerCpu<SpinLock<Option<Thread>, Hw>>,
-        /// The same, to be joined.
-        pub(super) workers: Mutex<Vec<JoinHandle<()>>>,
-        pub(super) tasks: Tasks,
-    }
-
-    impl Crew {
-        pub(super) fn new() -> Crew {
-            let cpus = kernel().masks.possible().count();
-            Crew {
-                board: Board::new(cpus),
-                threads: PerCpu::new(cpus, |_| SpinLock::new(None)),
-                workers: Mutex::new(Vec::new()),
-                tasks: Tasks::new(),
-            }
-        }
-
-        /// Queues `job`.
-        pub(in crate::api) fn give(&self, job: Arc<Job<Hw>>) {
-            self.wake(self.board.push(job, Hw::this_cpu()));
-        }
-
-        /// Returns whether `runner` should go on with a job that it can pass on.
-        pub(in crate::api) fn stays(&self, runner: Runner) -> bool {
-            match runner {
-                Runner::Worker(cpu) => self.board.is_serving(cpu),
-                Runner::Waiter => true,
-            }
-        }
-
-        pub(super) fn wake(&self, workers: impl IntoIterator<Item = CpuId>) {
-            for cpu in workers {
-                let worker = self.threads.get(cpu).lock_irqsave().clone();
-                if let Some(worker) = worker {
-                    worker.unpark();
-                }
-            }
-        }
-
-        /// Has the worker of `cpu` take jobs. If there is none, it is made; a worker that has left is
-        /// kept.
-        pub(super) fn begin(self: &Arc<Crew>, cpu: CpuId) -> Result<(), Errno> {
-            let is_there = self.threads.get(cpu).lock_irqsave().is_some();
-            if !is_there {
-                let crew = Arc::clone(self);
-                let worker = Builder::new()
-                    .name(format_args!("pool/{cpu}"))
-                    .spawn(move || crew.work(cpu))
-                    .map_err(|_| Errno::NoMemory)?;
-                *self.threads.get(cpu).lock_irqsave() = Some(worker.thread());
-                self.workers.lock().push(worker);
-            }
-            self.board.open(cpu);
-            self.wake([cpu]);
-            Ok(())
-        }
-
-        /// The life of the worker of `cpu`.
-        fn work(&self, cpu: CpuId) {
-            let in_kernel = enter();
-            loop {
-                match self.board.next(cpu, Hw::this_cpu()) {
-                    Next::Job(job, another) => {
-                        self.wake(another);
-                        run(job, Runner::Worker(cpu), &in_kernel);
-                    }
-                    Next::Rest => thread::park(),
-                    Next::End => return,
-                }
-            }
-        }
-
-        /// Does `job`, for which this thread waits, unless another thread has begun it.
-        pub(in crate::api) fn do_now(&self, job: Arc<Job<Hw>>, in_kernel: &InKernel<Hw>) {
-            let started = self.board.start(&job);
-            drop(job);
-            if let Some(started) = started {
-                started.run(Runner::Waiter, in_kernel);
-            }
-        }
-
-        /// Does what waits.
-        pub(super) fn help(&self, in_kernel: &InKernel<Hw>) {
-            while let Some(job) = self.board.take_any(Hw::this_cpu()) {
-                run(job, Runner::Waiter, in_kernel);
-            }
-        }
-    }
-
-    impl Home<Hw> for Crew {
-        fn queue(&self, job: Arc<Job<Hw>>) {
-            let _in_kernel = enter();
-            self.give(job);
-        }
-    }
-
-    impl CallApp for InKernel<Hw> {
-        fn call<R>(&self, app_fn: impl FnOnce() -> R) -> R {
-            self.call_app(app_fn)
-        }
-    }
-
-    /// Does `job`, which has been taken out of its queue.
-    fn run(job: Arc<Job<Hw>>, runner: Runner, in_kernel: &InKernel<Hw>) {
-        let started = job.start();
-        drop(job);
-        if let Some(started) = started {
-            started.run(runner, in_kernel);
-        }
-    }
-
-    /// Where a job leaves its value.
-    pub(in crate::api) struct Outcome<T> {
-        value: SpinLock<Option<T>, Hw>,
-        done: Completion,
-    }
-
-    impl<T> Outcome<T> {
-        /// Waits for the value.
-        pub(in crate::api) fn wait(&self) -> T {
-            self.done.wait();
-            let value = self.value.lock().take();
-            value.expect("BUG: a job ended without a value")
-        }
-
-        pub(in crate::api) fn is_there(&self) -> bool {
-            self.value.lock().is_some()
-        }
-    }
-
-    /// Returns what a job does that calls `body`, and where its value will be.
-    pub(in crate::api) fn with_outcome<T: Send, F: FnOnce(Runner) -> T + Send>(
-        body: F,
-    ) -> (impl FnOnce(Runner) + Send + use<T, F>, Arc<Outcome<T>>) {
-        let outcome = Arc::new(Outcome {
-            value: SpinLock::new(None),
-            done: Completion::new(),
-        });
-        let its = Arc::clone(&outcome);
-        let job_fn = move |runner| {
-            let value = body(runner);
-            let _in_kernel = enter();
-            *its.value.lock() = Some(value);
-            its.done.complete();
-        };
-        (job_fn, outcome)
-    }
-}
 
 /// Workers that follow the CPUs online. Threads share it by reference, or in an `Arc`.
 ///
 /// Dropping it waits until all its jobs and tasks have been done, then ends its workers.
 ///
 /// # Panics
-/// If it is dropped in one of its own jobs, or where [`Step::remove`] returns an error or may not
-/// be called.
+/// If a worker drops it, in one of the pool's own jobs or tasks: let another thread hold the last
+/// reference of an `Arc`. Or where [`Step::remove`] returns an error or may not be called, such as
+/// under [`cpus_read_lock`](crate::api::hotplug::cpus_read_lock), for which a task may wait.
 pub struct Pool {
     crew: Arc<Crew>,
     /// By which the workers follow the CPUs. `None` only while it is made, and inside `drop`.
@@ -246,23 +80,31 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Has a worker call `body`, once. Jobs are begun in the order in which they were given, as far
-    /// as they are given on one CPU.
+    /// Has a worker call `body`, once. Jobs that were given on one CPU are mostly begun in that
+    /// order. But a join begins its job at once, and those that waited on a CPU which went may be
+    /// begun after others that were given there when it was back.
     ///
     /// # Context
     /// Thread; allocates.
+    ///
+    /// # Panics
+    /// The job, if `body` has forgotten ([`core::mem::forget`]) the guard of
+    /// [`migrate_disable`](crate::api::thread::migrate_disable): its worker's CPU could never go.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn spawn<T: Send + 'static>(
         &self,
         body: impl FnOnce() -> T + Send + 'static,
     ) -> JobHandle<T> {
         let _in_kernel = enter();
-        let (job_fn, outcome) = with_outcome(move |_| body());
+        let kind = Kind::of(&body);
+        let (job_fn, outcome) = with_outcome(&kind, move |_| body());
         let job = Job::new(Box::new(job_fn));
         self.crew.give(Arc::clone(&job));
         JobHandle {
             crew: Arc::clone(&self.crew),
             job,
             outcome,
+            work: kind.work,
         }
     }
 
@@ -284,7 +126,8 @@ impl Pool {
         F: Future<Output: Send> + Send + 'static,
     {
         let _in_kernel = enter();
-        let (future, handle) = with_value(future, self.crew.tasks.count());
+        let kind = Kind::of(&future);
+        let (future, handle) = with_value(future, kind, self.crew.tasks.count());
         let home = Arc::clone(&self.crew);
         self.crew.give(Job::task(Box::pin(future), home));
         handle
@@ -298,13 +141,21 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         let in_kernel = enter();
+        self.crew.assert_is_none_of_its_workers();
+        // Before the waits: a task may want the lock.
+        let may = self
+            .step
+            .as_ref()
+            .map_or(Ok(()), |_| kernel().hotplug.may_add_or_remove());
+        if let Err(why) = may {
+            panic!("BUG: a pool is dropped in a thread that {why}");
+        }
         self.crew.tasks.wait_for_none();
         self.crew.help(&in_kernel);
         drop(self.step.take()); // The workers take no job from here on.
         self.crew.board.end();
         self.crew.wake(kernel().masks.possible().iter());
-        let workers = core::mem::take(&mut *self.crew.workers.lock());
-        workers.into_iter().for_each(JoinHandle::join);
+        self.crew.wait_for_workers();
         self.crew.help(&in_kernel); // What the last jobs have given.
     }
 }
@@ -324,6 +175,8 @@ pub struct JobHandle<T> {
     pub(super) crew: Arc<Crew>,
     pub(super) job: Arc<Job<Hw>>,
     pub(super) outcome: Arc<Outcome<T>>,
+    /// The job's work, for the lock validator.
+    pub(super) work: LockMap,
 }
 
 impl<T> JobHandle<T> {
@@ -332,10 +185,14 @@ impl<T> JobHandle<T> {
     ///
     /// # Context
     /// Thread, preemption on. The thread holds no lock that the job takes.
+    ///
+    /// # Panics
+    /// In a debug build, if it holds a lock that a job of that function has taken in a worker.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn join(self) -> T {
         let in_kernel = enter();
         might_sleep_in::<Hw>("join");
+        self.work.wait::<Hw>();
         self.crew.do_now(self.job, &in_kernel);
         self.outcome.wait()
     }

@@ -6,8 +6,8 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ops::Range;
 
-use crate::api::pool::crew::with_outcome;
 use crate::api::pool::{JobHandle, Pool};
+use crate::api::pool_crew::outcome::{Kind, with_outcome};
 use crate::kernel::entry::enter;
 use crate::kernel::{Hw, kernel};
 use crate::pool::{Job, JobFn, Runner};
@@ -20,7 +20,7 @@ mod jobs {
     use alloc::collections::VecDeque;
     use alloc::sync::Arc;
 
-    use crate::api::pool::crew::Crew;
+    use crate::api::pool_crew::crew::Crew;
     use crate::api::sync::{Condvar, Mutex};
     use crate::kernel::Hw;
     use crate::pool::Job;
@@ -216,19 +216,24 @@ impl<'scope, 'env> PoolScope<'scope, 'env> {
     ///
     /// # Context
     /// Thread, preemption on; allocates.
+    ///
+    /// # Panics
+    /// As [`Pool::spawn`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn spawn<T: Send + 'scope>(
         &'scope self,
         body: impl FnOnce() -> T + Send + 'scope,
     ) -> ScopedJobHandle<'scope, T> {
         let _in_kernel = enter();
-        self.spawn_by(|_| body())
+        self.spawn_by(Kind::of(&body), |_| body())
     }
 
     fn spawn_by<T: Send + 'scope>(
         &'scope self,
+        kind: Kind,
         body: impl FnOnce(Runner) -> T + Send + 'scope,
     ) -> ScopedJobHandle<'scope, T> {
-        let (job_fn, outcome) = with_outcome(body);
+        let (job_fn, outcome) = with_outcome(&kind, body);
         let jobs = Arc::clone(&self.jobs);
         let job_fn: Box<dyn FnOnce(Runner) + Send + 'scope> = Box::new(move |runner| {
             job_fn(runner);
@@ -246,14 +251,19 @@ impl<'scope, 'env> PoolScope<'scope, 'env> {
         crew.give(Arc::clone(&job));
         self.jobs.add(&job);
         ScopedJobHandle {
-            handle: JobHandle { crew, job, outcome },
+            handle: JobHandle {
+                crew,
+                job,
+                outcome,
+                work: kind.work,
+            },
             _scope: PhantomData,
         }
     }
 
     /// Has a job take `turns`, until none is left or its worker leaves.
     fn take_turns(&'scope self, turns: &'scope Turns, body: &'scope (impl Fn(usize) + Sync)) {
-        self.spawn_by(move |runner| {
+        self.spawn_by(Kind::of(body), move |runner| {
             while let Some(chunk) = turns.take() {
                 chunk.for_each(body);
                 if !self.pool.crew().stays(runner) {

@@ -31,10 +31,12 @@ use tasks::{Slot, Value};
 /// What a task leaves for its handle and its pool.
 pub(super) mod tasks {
     use alloc::sync::Arc;
-    use core::future::Future;
+    use core::future::{Future, poll_fn};
     use core::mem::replace;
+    use core::pin::pin;
     use core::task::Waker;
 
+    use crate::api::pool_crew::outcome::Kind;
     use crate::api::sync::{Condvar, Mutex};
     use crate::api::task::TaskHandle;
     use crate::kernel::Hw;
@@ -98,12 +100,16 @@ pub(super) mod tasks {
     /// Returns a future that has the value of `future` left for the handle.
     pub(in crate::api) fn with_value<F: Future<Output: Send> + Send>(
         future: F,
+        kind: Kind,
         counted: Counted,
     ) -> (impl Future<Output = ()> + Send, TaskHandle<F::Output>) {
         let slot: Slot<F::Output> = Arc::new(SpinLock::new(Value::Awaited(None)));
         let its = Arc::clone(&slot);
         let future = async move {
-            let value = future.await;
+            let value = {
+                let mut future = pin!(future);
+                poll_fn(|context| kind.call(|| future.as_mut().poll(context))).await
+            };
             let _in_kernel = enter();
             let before = replace(&mut *its.lock_irqsave(), Value::There(value));
             if let Value::Awaited(Some(waker)) = before {

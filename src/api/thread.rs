@@ -166,7 +166,10 @@ impl Builder {
     }
 
     #[cfg_attr(debug_assertions, track_caller)]
-    fn start(self, body: Box<dyn FnOnce() + Send>) -> Result<Arc<sched::Thread<Hw>>, SpawnError> {
+    pub(super) fn start(
+        self,
+        body: Box<dyn FnOnce() + Send>,
+    ) -> Result<Arc<sched::Thread<Hw>>, SpawnError> {
         assert_is_for_programs(self.class);
         let kernel = kernel();
         let cpus = self.affinity.unwrap_or(*kernel.masks.possible());

@@ -61,6 +61,18 @@ pub struct RegistrationGuard<P: HotplugHost> {
 }
 
 impl<P: HotplugHost> Hotplug<P> {
+    /// Returns whether the running thread may add or remove steps, and change the set of CPUs.
+    ///
+    /// # Context
+    /// Thread, preemption on.
+    ///
+    /// # Errors
+    /// [`WouldDeadlock`], as of the functions that do.
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn may_add_or_remove(&self) -> Result<(), WouldDeadlock> {
+        self.add_remove.check()
+    }
+
     /// Begins an operation, which changes the set of CPUs. It is urgent (`walk-is-urgent` of
     /// `operation`).
     ///

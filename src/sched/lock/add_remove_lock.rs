@@ -90,8 +90,11 @@ impl<P: SchedHost> AddRemoveLock<P> {
     }
 
     /// Returns whether the running thread may wait for the lock.
+    ///
+    /// # Errors
+    /// [`WouldDeadlock`].
     #[cfg_attr(debug_assertions, track_caller)]
-    fn check(&self) -> Result<(), WouldDeadlock> {
+    pub fn check(&self) -> Result<(), WouldDeadlock> {
         might_sleep_in::<P>("a function of hotplug");
         may_wait::<P>()?;
         if P::sched().with_current(|me| me.add_remove_lock.is_held()) {

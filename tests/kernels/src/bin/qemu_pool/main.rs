@@ -16,6 +16,7 @@ extern crate alloc;
 mod example;
 mod storm;
 mod tasks;
+mod workers;
 
 stillpoint::entry!(main);
 
@@ -38,7 +39,9 @@ use kernel_support::unharmed::same;
 
 fn main() {
     let mut ktap = Ktap::new();
-    let warm = leave_and_return(|| with_pool(recursion) & tasks::dropped()) & storm::pools(1);
+    let warm = leave_and_return(|| with_pool(recursion) & tasks::dropped())
+        & storm::pools(1)
+        & workers::no_stack();
     ktap.check("a first time, for memory that is kept", warm);
     let before = InUse::settled();
     ktap.check("jobs that join jobs", with_pool(recursion));
@@ -48,6 +51,14 @@ fn main() {
     ktap.check("a CPU goes under its job", with_pool(goes_under_a_job));
     ktap.check("what is left when a pool is dropped", leftovers());
     ktap.check("where no pool can be made", refused());
+    ktap.check("no stack for a worker", workers::no_stack());
+    ktap.check("jobs that park", with_pool(workers::parked_jobs));
+    ktap.check(
+        "dropped under a lock of another pool's jobs",
+        with_pool(workers::dropped_under_a_lock),
+    );
+    ktap.check("wakes without a pause", workers::wakes_without_a_pause());
+    ktap.check("a value that was taken", with_pool(workers::taken));
     ktap.check(
         "ten thousand jobs while CPUs come and go",
         with_pool(storm::jobs),
