@@ -32,8 +32,11 @@ const FILES: &[&str] = &[
     "src/main.rs",
 ];
 
-/// The dependency in the template's manifest. A copy names it otherwise.
+/// The dependency in the template's manifest, with what it names of the features. A copy names
+/// it otherwise.
 const DEPENDENCY: &str = "path = \"../..\"";
+const FEATURES: &str =
+    "default-features = false, features = [\"drivers\", \"symbols\", \"earlycon-virt\"]";
 
 /// What is added to a copy: each file, and its text.
 const ADDED: &[(&str, &str)] = &[
@@ -175,7 +178,7 @@ pub fn run(_config: &Config, _arguments: &[OsString]) -> Result<i32> {
     let dir = tempfile::Builder::new().prefix("stillpoint-").tempdir();
     let dir = dir.context("a temporary directory")?;
     let tools = install_runner(&dir)?;
-    let by_path = format!("path = \"{}\"", absolute(".")?.display());
+    let by_path = format!("path = \"{}\", {FEATURES}", absolute(".")?.display());
     let by_git = format!("git = \"file://{}\", {FEW}", commit()?.display());
     let progress = Progress::new(1 + BY_PATH.len() + BY_GIT.len());
     let mut counts = Counts::default();
@@ -328,10 +331,11 @@ impl Copy {
             copy.write(file, &text)?;
         }
         let manifest = copy.read("Cargo.toml")?;
-        if !manifest.contains(DEPENDENCY) {
-            bail!("the manifest has no {DEPENDENCY}");
+        let named = format!("{DEPENDENCY}, {FEATURES}");
+        if !manifest.contains(&named) {
+            bail!("the manifest has no {named}");
         }
-        copy.write("Cargo.toml", &manifest.replace(DEPENDENCY, dependency))?;
+        copy.write("Cargo.toml", &manifest.replace(&named, dependency))?;
         // So that nothing is fetched: cargo keeps the versions and leaves out what it doesn't need.
         copy.write("Cargo.lock", &fs::read_to_string("Cargo.lock")?)?;
         Ok(copy)
