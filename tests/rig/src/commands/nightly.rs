@@ -16,11 +16,11 @@ use anyhow::{Context, Result};
 
 use crate::cargo::cargo;
 use crate::commands::stage::{build, hosted, qemu, setup};
-use crate::commands::{matrix, mutants, mutants_verdicts, tfa, timeline, uboot, xen};
+use crate::commands::{matrix, mutants, mutants_verdicts, template, tfa, timeline, uboot, xen};
 use crate::config::{Config, or};
 use crate::counts::Counts;
 use crate::driver::{Driver, Ended, Kind};
-use crate::paths::kernel_image;
+use crate::paths::{TARGET, kernel_image};
 use crate::process::{output_of, status, succeed};
 use crate::report::print;
 use crate::stages::{Failed, SKIP, Stage, chosen, done, find, run_here};
@@ -28,6 +28,7 @@ use crate::tools::compile_dts;
 
 /// The stages, in the order in which they run.
 const STAGES: &[Stage] = &[
+    Stage::quiet("msrv", |_| msrv()),
     Stage::quiet("fuzz", fuzz),
     Stage::quiet("mutants", all_mutants),
     Stage::quiet("loom", loom),
@@ -147,19 +148,21 @@ fn lists(list: &str, item: &str) -> bool {
 
 /// Adds the nightly toolchain, because Miri and the sanitizers are in no other.
 fn needs_nightly() -> Result<()> {
-    if lists(&rustup(&["toolchain", "list"])?, "nightly") {
+    needs_toolchain("nightly", &[])
+}
+
+/// Adds the toolchain `name`, with the arguments `more` of rustup.
+fn needs_toolchain(name: &str, more: &[&str]) -> Result<()> {
+    if lists(&rustup(&["toolchain", "list"])?, name) {
         return Ok(());
     }
-    print("nightly: adding the Rust toolchain nightly\n");
-    let add = ["--quiet", "toolchain", "install", "nightly"];
+    print(&format!("nightly: adding the Rust toolchain {name}\n"));
     let mut rustup = Command::new("rustup");
-    match status(
-        rustup
-            .args(add)
-            .args(["--profile", "minimal", "--no-self-update"]),
-    )? {
+    rustup.args(["--quiet", "toolchain", "install", name]);
+    rustup.args(["--profile", "minimal", "--no-self-update"]);
+    match status(rustup.args(more))? {
         0 => Ok(()),
-        _ => skip("the nightly toolchain can't be had"),
+        _ => skip(&format!("the toolchain {name} can't be had")),
     }
 }
 
@@ -197,6 +200,33 @@ fn needs_cargo_fuzz() -> Result<()> {
         0 => Ok(()),
         _ => skip("cargo-fuzz can't be had"),
     }
+}
+
+/// Builds the library and the template with the oldest compiler that the manifest names.
+fn msrv() -> Result<()> {
+    let manifest = fs::read_to_string("Cargo.toml").context("Cargo.toml")?;
+    let version = oldest_compiler(&manifest).context("Cargo.toml names no rust-version")?;
+    let toolchain = format!("{version}.0");
+    needs_toolchain(&toolchain, &["--target", TARGET])?;
+    let choice = format!("+{toolchain}");
+    let mut library = cargo();
+    library.args([
+        choice.as_str(),
+        "build",
+        "--locked",
+        "--lib",
+        "--target",
+        TARGET,
+    ]);
+    succeed(&mut library)?;
+    template::build_with(&choice)
+}
+
+/// Returns the oldest version of the compiler that a `manifest` allows.
+fn oldest_compiler(manifest: &str) -> Option<&str> {
+    let mut lines = manifest.lines();
+    let line = lines.find_map(|line| line.strip_prefix("rust-version = "))?;
+    Some(line.trim_matches('"'))
 }
 
 /// Fuzzes the device tree parser. The first inputs are real trees, and the dictionary has
@@ -496,6 +526,13 @@ fn qemu_a72(config: &Config) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_oldest_compiler_is_read() {
+        let manifest = "[package]\nname = \"a\"\nrust-version = \"1.89\"\n";
+        assert_eq!(oldest_compiler(manifest), Some("1.89"));
+        assert_eq!(oldest_compiler("[package]\n"), None);
+    }
 
     #[test]
     fn lists_of_rustup_have_a_host_or_a_remark_behind_a_name() {

@@ -178,7 +178,7 @@ pub fn run(_config: &Config, _arguments: &[OsString]) -> Result<i32> {
     let dir = tempfile::Builder::new().prefix("stillpoint-").tempdir();
     let dir = dir.context("a temporary directory")?;
     let tools = install_runner(&dir)?;
-    let by_path = format!("path = \"{}\", {FEATURES}", absolute(".")?.display());
+    let by_path = by_path()?;
     let by_git = format!("git = \"file://{}\", {FEW}", commit()?.display());
     let progress = Progress::new(1 + BY_PATH.len() + BY_GIT.len());
     let mut counts = Counts::default();
@@ -198,6 +198,24 @@ pub fn run(_config: &Config, _arguments: &[OsString]) -> Result<i32> {
     }
     print(&format!("{counts}\n"));
     Ok(i32::from(!all))
+}
+
+/// Returns the dependency on this tree by its path.
+fn by_path() -> Result<String> {
+    let root = absolute(".")?;
+    Ok(format!("path = \"{}\", {FEATURES}", root.display()))
+}
+
+/// Builds a copy of the template with the toolchain that `choice`, an argument of cargo, names.
+///
+/// # Errors
+///
+/// It can't be copied, or doesn't compile.
+pub fn build_with(choice: &str) -> Result<()> {
+    let dir = tempfile::Builder::new().prefix("stillpoint-").tempdir();
+    let dir = dir.context("a temporary directory")?;
+    let copy = Copy::new(dir.path().join("path"), &by_path()?, dir.path())?;
+    copy.cargo(&[choice, "build"], &[])?.ended(0, &["Finished"])
 }
 
 /// Makes a check, prints its line, and returns its counts.
