@@ -174,6 +174,11 @@ fn rows(act: &[&str]) -> Vec<(String, Vec<Column>)> {
     rows
 }
 
+/// Returns whether `mark` says what a thread does, not that it waits or what has gone wrong.
+fn is_act(mark: &str) -> bool {
+    mark != "waits" && mark.chars().any(|letter| letter.is_ascii_lowercase())
+}
+
 /// Returns what the text of a column means: a mark, and what fills the rest.
 fn column(text: &str) -> Column {
     let end = text.find(['-', '~', '#', ' ']).unwrap_or(text.len());
@@ -182,6 +187,8 @@ fn column(text: &str) -> Column {
         // An idle CPU has a dot where nothing begins.
         _ if text.trim().is_empty() || mark == "(off)" => Some(State::Off),
         Some('-') => Some(State::Runs),
+        // A thread that does something runs; it waits from then on.
+        Some('~') if is_act(mark) => Some(State::Runs),
         Some('~') => Some(State::Waits),
         Some('#') => Some(State::Still),
         _ => None,

@@ -85,7 +85,8 @@ fn each_act_is_a_group_of_rows() {
         (1, 0, 1, "read", Paint::Green),
         (1, 1, 2, "", Paint::Blue),
         (1, 2, 3, "STALE", Paint::Red),
-        (2, 1, 3, "call", Paint::Yellow),
+        (2, 1, 2, "call", Paint::Green),
+        (2, 2, 3, "", Paint::Yellow),
         (3, 0, 2, "(off)", Paint::Grey),
         (4, 0, 2, "read", Paint::Green),
     ];
