@@ -48,7 +48,9 @@ pub fn publish_disable_irq<W: Wait>(
     counted_fn: impl FnMut(CpuId),
 ) {
     if !stop.disable_irq() {
-        return; // It is in ABORT, which each CPU that has come finds as it waits.
+        // It stays in ABORT (one-way-out-of-prepare): no CPU acknowledges DISABLE_IRQ, so RUN never
+        // comes. Each CPU that has come finds that as it waits.
+        return;
     }
     let Some(sleepers) = point.sleepers_after_store(participants.bits()) else {
         return;

@@ -13,7 +13,8 @@
 //! ```
 //! It is decided in one place: [`MultiStop::abort`](crate::stop_machine::MultiStop::abort), a
 //! compare-exchange. Its rival is the last CPU to come, which moves from PREPARE to DISABLE_IRQ
-//! (`one-way-out-of-prepare` of [`MultiStop`](crate::stop_machine::MultiStop)). [`GiveUp::give_up`] is
+//! (`one-way-out-of-prepare` of [`MultiStop`](crate::stop_machine::MultiStop)), and in FLUSH the last to
+//! finish that. (Before there are threads `alone` just compares.) [`GiveUp::give_up`] is
 //! called by what `early_end` has armed: the timer of the deadline, and the token.
 //!
 //! # Invariants

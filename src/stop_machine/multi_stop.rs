@@ -272,7 +272,8 @@ impl MultiStop {
         )
     }
 
-    /// Publishes RUN or EXIT: `next`, which [`MultiStop::ack`] returned (published-once).
+    /// Publishes RUN or EXIT: `next`, which [`MultiStop::ack`] returned (published-once). DISABLE_IRQ was
+    /// published before, so nothing stores ABORT any more that this could overwrite.
     #[inline]
     pub fn publish(&self, next: MultiStopState) {
         debug_assert!(matches!(next, MultiStopState::Run | MultiStopState::Exit));
