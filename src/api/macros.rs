@@ -101,10 +101,14 @@ macro_rules! static_branch_likely {
 macro_rules! entry {
     ($main:path) => {
         #[unsafe(export_name = "put_#[stillpoint::main]_before_the_main_function")]
-        static STILLPOINT_MAIN: fn() -> u8 = || {
+        static STILLPOINT_MAIN: fn() -> u8 = stillpoint_main;
+
+        // A symbol of its own, so that a backtrace has it though it may have taken in `main`.
+        #[unsafe(no_mangle)]
+        extern "Rust" fn stillpoint_main() -> u8 {
             let main: fn() -> _ = $main;
             $crate::api::Termination::report(main()).code()
-        };
+        }
     };
 }
 
