@@ -76,7 +76,7 @@ pub fn a_session(image: &Path, log: &Path, limit: Duration) -> Result<()> {
 /// Tab completes commands, CPUs and paths, and shows what there is.
 fn completion(person: &mut Person) -> Result<()> {
     person.types("lsc\t\n", &["lscpu ", "Architecture:", PROMPT])?;
-    person.types("trace \t", &["\n0  1\n", "stillpoint# trace "])?;
+    person.types("trace \t", &["\n0  1  export\n", "stillpoint# trace "])?;
     let keys = "\x15cat /pr\tcm\t\n";
     person.types(keys, &["cat /proc/", "cmdline ", "init=\"nproc\"", PROMPT])?;
     // The line has got so long that the terminal is asked for its width.
