@@ -3,12 +3,16 @@
 #![forbid(unsafe_code)]
 
 mod id;
+#[cfg(feature = "shell")]
+mod id_registers;
 mod mask;
 mod masks;
 mod per_cpu;
 mod per_cpu_counter;
 
 pub use id::CpuId;
+#[cfg(feature = "shell")]
+pub use id_registers::IdRegisters;
 pub use mask::CpuMask;
 
 internal!(id::Mpidr);

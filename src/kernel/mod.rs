@@ -45,6 +45,8 @@ pub(crate) use cpu_power::CpuPower;
 pub(crate) use panic_hook::set_hook;
 pub(crate) use walks::log_boot_walk;
 
+#[cfg(feature = "shell")]
+pub use crate::arch::aarch64::id_registers::id_registers;
 #[cfg(feature = "internals")]
 pub use crate::arch::aarch64::traps::{Trap, counted as counted_traps};
 pub use areas::HwThread;

@@ -10,7 +10,7 @@ use core::fmt;
 use core::time::Duration;
 
 use super::program::ShellCommand;
-use crate::cpu::{CpuId, CpuMask, Mpidr};
+use crate::cpu::{CpuId, CpuMask, IdRegisters, Mpidr};
 use crate::errno::Errno;
 use crate::platform::PsciQuery;
 
@@ -131,6 +131,9 @@ pub trait Machine {
     /// Returns the threads that have not ended, except idle threads, in the order in
     /// which they were made.
     fn threads(&self) -> Vec<ThreadRow>;
+
+    /// Returns in what registers `cpu` says which instructions it has, or `None` if it isn't online.
+    fn id_registers(&self, cpu: CpuId) -> Option<IdRegisters>;
 
     /// Returns for how many nanoseconds `cpu` has been idle while it was online, or `None` if it
     /// has never been.

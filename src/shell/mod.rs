@@ -37,6 +37,7 @@ mod cpulist;
 mod ctrl_c;
 mod editor;
 mod faults;
+mod features;
 mod files;
 mod help;
 mod history;

@@ -7,14 +7,14 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use crate::cpu::{CpuId, CpuMask};
+use crate::cpu::{CpuId, CpuMask, IdRegisters};
 use crate::errno::Errno;
 use crate::hotplug::{
     BatchError, CpuDownError, CpuHealth, CpuUpError, FailError, TargetError, state_number,
 };
 use crate::kernel::{
-    Hw, SchedTracingError, console, heap, is_tracing, kernel, log_walk, print, set_sched_tracing,
-    set_tracing, walks, wants_sched_tracing, watchdog,
+    Hw, SchedTracingError, console, heap, id_registers, is_tracing, kernel, log_walk, print,
+    set_sched_tracing, set_tracing, walks, wants_sched_tracing, watchdog,
 };
 use crate::memory::StackLayout;
 use crate::patch::KeyError;
@@ -355,6 +355,10 @@ impl Machine for KernelMachine {
         kernel().sched.charge_running();
         drop(held);
         threads::all()
+    }
+
+    fn id_registers(&self, cpu: CpuId) -> Option<IdRegisters> {
+        kernel().calls.call_on(cpu, id_registers).ok()
     }
 
     fn idle_ns(&self, cpu: CpuId) -> Option<u64> {

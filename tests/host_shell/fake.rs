@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
-use stillpoint::cpu::{CpuId, CpuMask, Mpidr};
+use stillpoint::cpu::{CpuId, CpuMask, IdRegisters, Mpidr};
 use stillpoint::errno::Errno;
 use stillpoint::platform::PsciQuery;
 use stillpoint::shell::{
@@ -429,6 +429,17 @@ impl Machine for Fake {
             migrations: 0,
         };
         vec![main, hotplug]
+    }
+
+    fn id_registers(&self, cpu: CpuId) -> Option<IdRegisters> {
+        // As those of a Raspberry Pi 4; CPU 3 goes before it is asked.
+        (cpu.index() != 3).then_some(IdRegisters {
+            isar0: 0x1_0000,
+            isar1: 0,
+            mmfr2: 0,
+            pfr0: 0x2222,
+            pfr1: 0,
+        })
     }
 
     fn idle_ns(&self, cpu: CpuId) -> Option<u64> {

@@ -176,7 +176,7 @@ fn proc_tells_of_the_machine_in_linuxs_formats() {
     };
     assert_eq!(
         cat("cpuinfo"),
-        "processor\t: 0\nBogoMIPS\t: 125.00\nCPU implementer\t: 0x41\nCPU architecture: 8\n\
+        "processor\t: 0\nBogoMIPS\t: 125.00\nFeatures\t: fp asimd crc32\nCPU implementer\t: 0x41\nCPU architecture: 8\n\
          CPU variant\t: 0x0\nCPU part\t: 0xd08\nCPU revision\t: 3\n\n\
          processor\t: 3\nBogoMIPS\t: 125.00\n\n"
     );

@@ -33,6 +33,8 @@ mod entry;
 pub mod exception;
 pub mod failure;
 pub mod hint;
+#[cfg(feature = "shell")]
+pub mod id_registers;
 pub mod image;
 pub mod irq;
 pub mod mmu;

@@ -10,6 +10,7 @@ use alloc::format;
 use alloc::string::String;
 use core::fmt::Write;
 
+use crate::shell::features::features;
 use crate::shell::machine::Machine;
 use crate::shell::midr::Midr;
 use crate::shell::options::Parsed;
@@ -38,6 +39,11 @@ pub(super) fn cpuinfo<M: Machine>(machine: &M) -> String {
         let hundredths = machine.timer_hz() / 5000;
         let (whole, rest) = (hundredths / 100, hundredths % 100);
         add!(text, "BogoMIPS\t: {whole}.{rest:02}\n");
+        if let Some(registers) = machine.id_registers(cpu) {
+            text.push_str("Features\t:");
+            features(&registers).for_each(|name| add!(text, " {name}"));
+            text.push('\n');
+        }
         if let Some(midr) = machine.cpu_info(cpu).midr.map(Midr) {
             add!(text, "CPU implementer\t: {:#04x}\n", midr.implementer());
             add!(text, "CPU architecture: 8\n");
