@@ -2,7 +2,7 @@
 //!
 //! A lab replays a race that people met in another kernel, on this one: first with the protocol
 //! of that time, then with the one that this kernel has. The threads, stops and CPUs are real;
-//! `lab_program` has them. What stands here needs none: who takes part, what each step is called,
+//! `lab_program` has them. What stands here needs none: which threads take part, what each step is called,
 //! and what the steps say about the protocol.
 //!
 //! ```text

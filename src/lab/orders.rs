@@ -57,7 +57,7 @@ impl<E: LocalCpu> Orders<E> {
         Orders(Box::new(Lockdep::new()))
     }
 
-    /// Says that `who` is about to take `lock` and will wait for it.
+    /// Says that `holder` is about to take `lock` and will wait for it.
     ///
     /// # Errors
     /// The report: this can deadlock. The lock doesn't count as taken.
@@ -65,7 +65,7 @@ impl<E: LocalCpu> Orders<E> {
     /// # Panics
     /// If the act has too many locks.
     #[track_caller]
-    pub fn takes(&self, who: &Holder<E>, lock: &Ordered) -> Result<(), Box<Report>> {
+    pub fn takes(&self, holder: &Holder<E>, lock: &Ordered) -> Result<(), Box<Report>> {
         let number = self.0.number(lock.0).expect("BUG: an act of more locks");
         let taking = Taking {
             number,
@@ -79,17 +79,17 @@ impl<E: LocalCpu> Orders<E> {
                 in_irq: false,
                 irqs_on: true,
             },
-            who: who.name,
+            who: holder.name,
         };
         let _masked = IrqGuard::<E>::new();
-        let taken = self.0.acquire(&mut who.held.lock_irqsave(), &taking);
+        let taken = self.0.acquire(&mut holder.held.lock_irqsave(), &taking);
         taken.map_err(Box::new)
     }
 
-    /// Says that `who` opens `lock`.
-    pub fn opens(&self, who: &Holder<E>, lock: &Ordered) {
+    /// Says that `holder` opens `lock`.
+    pub fn opens(&self, holder: &Holder<E>, lock: &Ordered) {
         if let Some(number) = self.0.number(lock.0) {
-            let mut held = who.held.lock_irqsave();
+            let mut held = holder.held.lock_irqsave();
             self.0.release(&mut held, usize::from(number));
         }
     }

@@ -1,7 +1,7 @@
 //! 2006: a reader is preempted between a read and its use, and a stop changes what it has read.
 //!
 //! Keith Owens asked whether `stop_machine` is safe with preemption. It is not, Rusty Russell
-//! answered, and never was meant to be: its read side is code with preemption off. He also drew
+//! answered, and never was meant to be: its read side is code with preemption off. The same mail has
 //! the larger form, in which threads that were preempted finish first.
 //!
 //! | Thread | Does |

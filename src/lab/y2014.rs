@@ -165,9 +165,9 @@ impl Cast {
         Line::new("admin", mark, what)
     }
 
-    /// Admin is about to bring the CPU up, and has to wait for `whom`.
-    pub fn calls_and_waits(&self, whom: &str) -> Line {
-        let what = format_args!("calls cpu_up({}), which waits for {whom}", self.moving);
+    /// Admin is about to bring the CPU up, and has to wait for the driver.
+    pub fn calls_and_waits(&self) -> Line {
+        let what = format_args!("calls cpu_up({}), which waits for the driver", self.moving);
         Line::new("admin", "up", what).then(Then::Waits)
     }
 
@@ -209,8 +209,8 @@ impl Cast {
 
     /// The driver installs its step, and has to wait for the operation, or not.
     pub fn installs(&self, waits: bool) -> Line {
-        let whom = if waits { ", which waits for admin" } else { "" };
-        let what = format_args!("installs its step{whom}");
+        let meanwhile = if waits { ", which waits for admin" } else { "" };
+        let what = format_args!("installs its step{meanwhile}");
         Line::new("driver", "inst", what).then(Then::Waits)
     }
 

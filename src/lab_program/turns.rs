@@ -148,32 +148,32 @@ impl Turns {
         self.state.lock_irqsave().record.len()
     }
 
-    /// Waits until `steps` steps were said. `who` waits.
+    /// Waits until `steps` steps were said. The thread called `name` waits.
     ///
     /// # Context
     /// Thread, preemption on.
     ///
     /// # Errors
     /// [`GivenUp`].
-    pub(super) fn after(&self, who: &str, steps: usize) -> Result<(), GivenUp> {
+    pub(super) fn after(&self, name: &str, steps: usize) -> Result<(), GivenUp> {
         let what = format_args!("step {steps}");
-        self.wait(who, what, |state| state.record.len() >= steps)
+        self.wait(name, what, |state| state.record.len() >= steps)
     }
 
-    /// Waits until `signal` was given. `who` waits.
+    /// Waits until `signal` was given. The thread called `name` waits.
     ///
     /// # Context
     /// Thread, preemption on.
     ///
     /// # Errors
     /// [`GivenUp`].
-    pub(super) fn wait_for(&self, who: &str, signal: Signal) -> Result<(), GivenUp> {
+    pub(super) fn wait_for(&self, name: &str, signal: Signal) -> Result<(), GivenUp> {
         let what = format_args!("signal {}", signal.0);
-        self.wait(who, what, |state| state.signals & 1 << signal.0 != 0)
+        self.wait(name, what, |state| state.signals & 1 << signal.0 != 0)
     }
 
     /// Looks for `signal` again and again until it was given, and calls `between_fn` between two
-    /// looks. `who` waits.
+    /// looks. The thread called `name` waits.
     ///
     /// # Context
     /// Thread; preemption may be off.
@@ -182,7 +182,7 @@ impl Turns {
     /// [`GivenUp`].
     pub(super) fn look_for(
         &self,
-        who: &str,
+        name: &str,
         signal: Signal,
         between_fn: impl Fn(),
     ) -> Result<(), GivenUp> {
@@ -197,7 +197,7 @@ impl Turns {
             drop(state);
             if time::now() >= self.limit {
                 self.give_up(Trouble::Stuck(format!(
-                    "the {who} has looked in vain for signal {}",
+                    "the {name} has looked in vain for signal {}",
                     signal.0
                 )));
                 return Err(GivenUp);
@@ -207,7 +207,7 @@ impl Turns {
     }
 
     /// Takes `lock`; waits until it is free, but not once `unless` was given. Returns whether it
-    /// was taken. `who` waits.
+    /// was taken. The thread called `name` waits.
     ///
     /// # Context
     /// Thread, preemption on.
@@ -216,12 +216,12 @@ impl Turns {
     /// [`GivenUp`].
     pub(super) fn lock_unless(
         &self,
-        who: &str,
+        name: &str,
         lock: Lock,
         unless: Option<Signal>,
     ) -> Result<bool, GivenUp> {
         let mut took = false;
-        self.wait(who, format_args!("lock {}", lock.0), |state| {
+        self.wait(name, format_args!("lock {}", lock.0), |state| {
             took = state.locks & 1 << lock.0 == 0;
             if took {
                 state.locks |= 1 << lock.0;
@@ -253,16 +253,16 @@ impl Turns {
         });
     }
 
-    /// Waits until `sleeper` has gone to sleep, behind what it has said. `who` waits.
+    /// Waits until `sleeper` has gone to sleep, behind what it has said. The thread called `name` waits.
     ///
     /// # Context
     /// Thread, preemption on.
     ///
     /// # Errors
     /// [`GivenUp`].
-    pub(super) fn until_asleep(&self, who: &str, sleeper: Sleeper) -> Result<(), GivenUp> {
+    pub(super) fn until_asleep(&self, name: &str, sleeper: Sleeper) -> Result<(), GivenUp> {
         let what = format_args!("sleeper {}", sleeper.0);
-        self.wait(who, what, |state| state.sleepers[sleeper.0].is_some())?;
+        self.wait(name, what, |state| state.sleepers[sleeper.0].is_some())?;
         loop {
             let slept = self.state.lock_irqsave().sleepers[sleeper.0].clone();
             let is_asleep = slept.is_some_and(|(thread, waits)| thread.usage().waits > waits);
@@ -274,7 +274,7 @@ impl Turns {
             }
             if time::now() >= self.limit {
                 self.give_up(Trouble::Stuck(format!(
-                    "the {who} has waited in vain for {what}"
+                    "the {name} has waited in vain for {what}"
                 )));
                 return Err(GivenUp);
             }
@@ -289,7 +289,7 @@ impl Turns {
 
     fn wait(
         &self,
-        who: &str,
+        name: &str,
         what: core::fmt::Arguments<'_>,
         mut is_there_fn: impl FnMut(&mut State) -> bool,
     ) -> Result<(), GivenUp> {
@@ -299,7 +299,7 @@ impl Turns {
         };
         if !self.changed.wait_until(self.limit, is_over) {
             self.give_up(Trouble::Stuck(format!(
-                "the {who} has waited in vain for {what}"
+                "the {name} has waited in vain for {what}"
             )));
         }
         match self.state.lock_irqsave().given_up {

@@ -330,7 +330,7 @@ impl Shared {
                 turns.after("admin", 2)?;
                 turns.lock_unless("admin", ADD_REMOVE, None)?;
                 turns.say(cast.locks());
-                turns.say_and_wait(ADMIN, cast.calls_and_waits("the driver"));
+                turns.say_and_wait(ADMIN, cast.calls_and_waits());
                 self.operate()?;
                 turns.unlock(ADD_REMOVE);
             }
@@ -341,7 +341,7 @@ impl Shared {
             }
             Play::UpInInstall => {
                 turns.after("admin", 2)?;
-                turns.say_and_wait(ADMIN, cast.calls_and_waits("the driver"));
+                turns.say_and_wait(ADMIN, cast.calls_and_waits());
                 self.operate()?;
             }
         }

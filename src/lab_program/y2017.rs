@@ -167,11 +167,11 @@ impl Shared {
         Ok(())
     }
 
-    /// Asks the validator whether `who` may wait for `lock`. Keeps what it says, and returns whether
+    /// Asks the validator whether `holder` may wait for `lock`. Keeps what it says, and returns whether
     /// it has said anything.
     #[track_caller]
-    fn asks(&self, who: &Holder<Hw>, lock: &Ordered) -> bool {
-        let Err(report) = self.orders.takes(who, lock) else {
+    fn asks(&self, holder: &Holder<Hw>, lock: &Ordered) -> bool {
+        let Err(report) = self.orders.takes(holder, lock) else {
             return false;
         };
         self.seen.lock().report.get_or_insert(report);

@@ -1,4 +1,4 @@
-//! What the rings of scheduling events hold: who ran, which interrupts were handled, which SGIs were
+//! What the rings of scheduling events hold: which thread ran, which interrupts were handled, which SGIs were
 //! sent, and when the states of stops were published.
 //!
 //! # What is left out

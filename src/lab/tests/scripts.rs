@@ -1,4 +1,4 @@
-//! The scripts: who takes part, whether each line fits, and what follows from what is seen.
+//! The scripts: which threads take part, whether each line fits, and what follows from what is seen.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -94,7 +94,7 @@ fn a_cast_of_2014_moves_one_cpu_and_stays_on_others() {
             cast.deadlock(),
             cast.gives_way(),
             cast.locks(),
-            cast.calls_and_waits("the driver"),
+            cast.calls_and_waits(),
             cast.half_way(),
             cast.goes_on(),
             cast.tells(true),
