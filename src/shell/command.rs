@@ -105,17 +105,8 @@ impl<M: Machine> Command<M> {
         summary: &'static str,
         run: fn(&M, &Parsed<'_>) -> Outcome,
     ) -> Command<M> {
-        Command {
-            name,
-            usage,
-            summary,
-            more: "",
-            takes: Takes::Options(&[], 0),
-            alone: None,
-            words: &[],
-            completed: &[],
-            run: Run::Ours(run),
-        }
+        let run = Run::Ours(run);
+        Command::of((name, usage, summary), Takes::Options(&[], 0), run)
     }
 
     /// Returns a command that runs another one: these options, `before` words and then the other
@@ -127,16 +118,25 @@ impl<M: Machine> Command<M> {
         (options, before): (&'static [Opt], usize),
         begin: fn(&M, &Parsed<'_>) -> Begun<M>,
     ) -> Command<M> {
+        let takes = Takes::Command(options, before);
+        Command::of((name, usage, summary), takes, Run::Wraps(begin))
+    }
+
+    const fn of(
+        (name, usage, summary): (&'static str, &'static str, &'static str),
+        takes: Takes,
+        run: Run<M>,
+    ) -> Command<M> {
         Command {
             name,
             usage,
             summary,
             more: "",
-            takes: Takes::Command(options, before),
+            takes,
             alone: None,
             words: &[],
             completed: &[],
-            run: Run::Wraps(begin),
+            run,
         }
     }
 

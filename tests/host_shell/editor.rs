@@ -319,6 +319,18 @@ fn a_line_that_does_not_fit_is_refused() {
     assert_eq!(did, [Did::Down(1), Did::Down(2)]);
 }
 
+/// Checks that `keys` take the CPUs `down` down; if these are none, that a line is refused.
+fn takes_down(keys: &[u8], down: &[usize]) {
+    let (text, did) = session(keys);
+    let down: Vec<Did> = down.iter().copied().map(Did::Down).collect();
+    assert_eq!(did, down, "{keys:?}");
+    assert_eq!(
+        text.contains("sh: line ignored"),
+        down.is_empty(),
+        "{keys:?}"
+    );
+}
+
 #[test]
 fn a_line_that_does_not_fit_is_refused_until_some_of_it_is_deleted() {
     let cut = format!("chcpu -d 1{},2", ",1".repeat((LINE_LIMIT - 10) / 2));
@@ -336,14 +348,7 @@ fn a_line_that_does_not_fit_is_refused_until_some_of_it_is_deleted() {
         ("\x15chcpu -d 3\n", &[3]),
         ("\x03chcpu -d 3\n", &[3]),
     ] {
-        let (text, did) = session(format!("chcpu -e 0\n{cut}{keys}").as_bytes());
-        let down: Vec<Did> = down.iter().copied().map(Did::Down).collect();
-        assert_eq!(did, down, "{keys:?}");
-        assert_eq!(
-            text.contains("sh: line ignored"),
-            down.is_empty(),
-            "{keys:?}"
-        );
+        takes_down(format!("chcpu -e 0\n{cut}{keys}").as_bytes(), down);
     }
 }
 
@@ -361,14 +366,7 @@ fn a_line_that_is_not_utf8_is_refused_until_it_is_emptied() {
         (b"a\xff\x7fchcpu -d 3\n", &[3]),
         (b"chcpu -d 1\xff2\x03chcpu -d 3\n", &[3]),
     ] {
-        let (text, did) = session(keys);
-        let down: Vec<Did> = down.iter().copied().map(Did::Down).collect();
-        assert_eq!(did, down, "{keys:?}");
-        assert_eq!(
-            text.contains("sh: line ignored"),
-            down.is_empty(),
-            "{keys:?}"
-        );
+        takes_down(keys, down);
     }
 }
 
