@@ -1,6 +1,6 @@
 //! What a picture shows: rows of bars over stretches of time.
 
-use super::trace::Ns;
+use super::trace::{Instant, Ns};
 
 /// A picture. Its rows are shared by its panels, which stand side by side on one scale.
 #[derive(Debug, Default)]
@@ -94,6 +94,21 @@ pub struct Bar {
     /// What it is, for a reader that points at it.
     pub about: String,
     pub paint: Paint,
+}
+
+impl Bar {
+    /// Returns a mark at an `instant` of a track.
+    pub fn mark(row: usize, instant: &Instant) -> Bar {
+        Bar {
+            row,
+            lane: 0,
+            from: instant.at,
+            to: instant.at,
+            text: Text::Inside(String::new()),
+            about: instant.name.clone(),
+            paint: Paint::Red,
+        }
+    }
 }
 
 /// The text of a bar. What doesn't fit is left out.

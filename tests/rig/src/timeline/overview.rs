@@ -78,14 +78,7 @@ fn bars(track: &Track, row: usize) -> impl Iterator<Item = Bar> {
             Paint::Red
         },
     };
-    let marks = track.instants.iter().map(move |instant| Bar {
-        row,
-        lane: 0,
-        from: instant.at,
-        to: instant.at,
-        text: Text::Inside(String::new()),
-        about: instant.name.clone(),
-        paint: Paint::Red,
-    });
+    let marks = track.instants.iter();
+    let marks = marks.map(move |instant| Bar::mark(row, instant));
     track.slices.iter().map(bar).chain(marks)
 }

@@ -59,15 +59,8 @@ fn panel(track: &Track, walk: &Walk, table: &Table) -> Panel {
     }
     for instant in instants(track, walk) {
         let began = walk.parts.iter().take_while(|part| part.from <= instant.at);
-        panel.bars.push(Bar {
-            row: table.row(walk, began.count().saturating_sub(1)),
-            lane: 0,
-            from: instant.at,
-            to: instant.at,
-            text: Text::Inside(String::new()),
-            about: instant.name.clone(),
-            paint: Paint::Red,
-        });
+        let row = table.row(walk, began.count().saturating_sub(1));
+        panel.bars.push(Bar::mark(row, instant));
     }
     panel.bands.extend(still_point(&walk.parts));
     panel
