@@ -10,6 +10,7 @@ use stillpoint::cpu::CpuId;
 use stillpoint::kernel::{Hw, kernel};
 use stillpoint::platform::Platform;
 use stillpoint::sync::atomic::{AtomicBool, Ordering};
+use stillpoint::time::Instant;
 
 use kernel_support::ktap::Ktap;
 use kernel_support::machine::{eventually, last_cpu, spin_until};
@@ -38,10 +39,28 @@ struct Shared {
     inside: AtomicBool,
 }
 
+/// What the reader sees before it tells that it is inside. From then on the operation goes on,
+/// however long the reader's CPU rests.
+struct Before {
+    at: Instant,
+    stop_sgis: u64,
+    online: bool,
+}
+
+impl Before {
+    fn look() -> Self {
+        Self {
+            at: Hw::now(),
+            stop_sgis: stop_sgis_of(reader_cpu()),
+            online: is_online(),
+        }
+    }
+}
+
 /// Takes the last CPU down. When it has left the active CPUs, so that no grace period lies
 /// between, a reader on another CPU comes inside of what `hold_fn` holds, and looks. Returns what
 /// the reader has seen, and whether the CPU has gone and come back.
-fn while_it_goes(hold_fn: Hold, look_fn: fn() -> bool) -> (bool, bool) {
+fn while_it_goes(hold_fn: Hold, look_fn: fn(&Before) -> bool) -> (bool, bool) {
     let shared = Arc::new(Shared::default());
     let read = Arc::clone(&shared);
     let reader = api::spawn_on(reader_cpu(), "reader", move || {
@@ -50,8 +69,9 @@ fn while_it_goes(hold_fn: Hold, look_fn: fn() -> bool) -> (bool, bool) {
             "it doesn't leave"
         );
         hold_fn(&|| {
+            let before = Before::look();
             read.inside.store(true, Ordering::Relaxed);
-            look_fn()
+            look_fn(&before)
         })
     });
     let leaves = Arc::clone(&shared);
@@ -72,14 +92,13 @@ fn while_it_goes(hold_fn: Hold, look_fn: fn() -> bool) -> (bool, bool) {
 }
 
 /// Returns whether the CPU is still online while the stop that takes it waits for the reader.
-fn stays() -> bool {
-    let (began, stop_sgis) = (Hw::now(), stop_sgis_of(reader_cpu()));
-    is_online() && stop_waits_for(reader_cpu(), began, stop_sgis) && is_online()
+fn stays(before: &Before) -> bool {
+    before.online && stop_waits_for(reader_cpu(), before.at, before.stop_sgis) && is_online()
 }
 
 /// Returns whether the CPU was online and goes.
-fn goes() -> bool {
-    is_online() && spin_until(|| !is_online())
+fn goes(before: &Before) -> bool {
+    before.online && spin_until(|| !is_online())
 }
 
 fn on_the_way_down(ktap: &mut Ktap) {
@@ -118,7 +137,7 @@ fn on_the_way_down(ktap: &mut Ktap) {
             look()
         }),
     ];
-    let stays: (_, fn() -> bool) = (&excluded[..], stays);
+    let stays: (_, fn(&Before) -> bool) = (&excluded[..], stays);
     for (cases, look_fn) in [stays, (&not_excluded, goes)] {
         for (name, hold_fn) in cases {
             if last_cpu().index() < 2 {
@@ -142,8 +161,9 @@ fn on_the_way_up(ktap: &mut Ktap) {
     let is_inside = Arc::clone(&inside);
     let reader = api::spawn_on(reader_cpu(), "reader", move || {
         let _held = PreemptGuard::new();
+        let before = Before::look();
         is_inside.store(true, Ordering::Relaxed);
-        !is_online() && spin_until(is_online)
+        !before.online && spin_until(is_online)
     });
     assert!(
         eventually(|| inside.load(Ordering::Relaxed)),
