@@ -13,6 +13,7 @@
 //!                  cpu                     numbers, masks, per-CPU data
 //!        platform, time, trace             traits of the machine; instants; trace rings
 //!         device, coherency                register values; protocols of CPUs with caches off
+//!                  net                     sockets over smoltcp, for any port that carries frames
 //!                 patch                    code that is changed while it runs
 //!    memory, dt, bootargs, sched           memory plan; device tree; command line; threads, timers,
 //!                                          sleeping locks
@@ -165,6 +166,10 @@ mod memory;
 pub mod module;
 #[cfg(not(feature = "internals"))]
 mod module;
+#[cfg(all(feature = "internals", feature = "net", not(loom)))]
+pub mod net;
+#[cfg(all(not(feature = "internals"), feature = "net", not(loom)))]
+mod net;
 #[cfg(feature = "internals")]
 pub mod patch;
 #[cfg(not(feature = "internals"))]

@@ -529,8 +529,8 @@ mod tests {
 
     #[test]
     fn the_oldest_compiler_is_read() {
-        let manifest = "[package]\nname = \"a\"\nrust-version = \"1.89\"\n";
-        assert_eq!(oldest_compiler(manifest), Some("1.89"));
+        let manifest = "[package]\nname = \"a\"\nrust-version = \"1.91\"\n";
+        assert_eq!(oldest_compiler(manifest), Some("1.91"));
         assert_eq!(oldest_compiler("[package]\n"), None);
     }
 
