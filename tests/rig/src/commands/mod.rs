@@ -15,6 +15,7 @@ pub mod dtb;
 pub mod held;
 pub mod image;
 pub mod llvm;
+pub mod managed;
 pub mod matrix;
 pub mod mutants;
 pub mod mutants_verdicts;
@@ -61,6 +62,7 @@ pub const ALL: &[Command] = &[
     command("held", "ELF", held::run),
     command("image", "ELF IMAGE", image::run),
     command("llvm", "TOOL ARGUMENT...", llvm::run),
+    command("managed", "ELF [long]", managed::run),
     command("matrix", "IMAGE [all]", matrix::run),
     command("mutants", "[TEXT]", mutants::run),
     command("mutants-verdicts", "", mutants_verdicts::run),

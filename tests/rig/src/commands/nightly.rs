@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 
 use crate::cargo::cargo;
-use crate::commands::stage::{build, hosted, qemu, setup};
+use crate::commands::stage::{build, hosted, managed_machine, qemu, setup};
 use crate::commands::{matrix, mutants, mutants_verdicts, template, tfa, timeline, uboot, xen};
 use crate::config::{Config, or};
 use crate::counts::Counts;
@@ -45,6 +45,7 @@ const STAGES: &[Stage] = &[
     Stage::quiet("qemu-many", qemu_many),
     Stage::quiet("storm", storm),
     Stage::quiet("flush", flush),
+    Stage::quiet("managed", |config| managed_machine(config, true)),
     Stage::quiet("matrix", all_machines),
     Stage::quiet("perfetto", perfetto),
     Stage::quiet("xen", under_xen),

@@ -11,7 +11,7 @@ use hosted::{as_loom, host_tests, loom, test_files};
 
 use crate::cargo::{DEBUG_BUILD, MUTE, Variant, built, cargo, name_of};
 use crate::commands::{
-    bad_boot, held, matrix, parked, places, shipped, template, test_qemu, typed, uboot,
+    bad_boot, held, managed, matrix, parked, places, shipped, template, test_qemu, typed, uboot,
 };
 use crate::config::Config;
 use crate::image;
@@ -41,6 +41,7 @@ pub const STAGES: &[Stage] = &[
     Stage::quiet("qemu-rpi4", qemu_rpi4),
     Stage::quiet("matrix", all_machines),
     Stage::quiet("held", held_cpu),
+    Stage::quiet("managed", |config| managed_machine(config, false)),
     Stage::quiet("shipped-image", shipped_image),
     Stage::quiet("bad-boot", bad_boots),
 ];
@@ -249,15 +250,30 @@ fn all_machines(config: &Config) -> Result<()> {
 
 /// Checks a CPU that its host doesn't run: QEMU's gdbstub holds it.
 fn held_cpu(config: &Config) -> Result<()> {
+    let elf = test_kernel("qemu_quarantine")?;
+    done(held::run(config, &[elf.into()])?)
+}
+
+/// Checks a machine that is stopped, saved and migrated in the middle of hotplug. With `is_long`
+/// each case takes about a minute.
+pub fn managed_machine(config: &Config, is_long: bool) -> Result<()> {
+    let mut arguments = vec![test_kernel("qemu_storm")?.into()];
+    if is_long {
+        arguments.push("long".into());
+    }
+    done(managed::run(config, &arguments)?)
+}
+
+/// Builds the test kernel `name`, and returns its ELF.
+fn test_kernel(name: &str) -> Result<PathBuf> {
     let mut kernel = cargo();
     kernel
         .arg("build")
         .args(RELEASE)
-        .args(["-p", PACKAGE, "--bin", "qemu_quarantine"]);
+        .args(["-p", PACKAGE, "--bin", name]);
     let mut programs = built(&mut kernel)?.into_iter();
-    let elf = programs.rfind(|path| name_of(path) == "qemu_quarantine");
-    let elf = elf.context("cargo names no qemu_quarantine")?;
-    done(held::run(config, &[elf.into()])?)
+    let elf = programs.rfind(|path| name_of(path) == name);
+    elf.with_context(|| format!("cargo names no {name}"))
 }
 
 fn shipped_image(config: &Config) -> Result<()> {
