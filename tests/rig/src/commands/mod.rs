@@ -13,6 +13,7 @@ pub mod boot;
 pub mod check;
 pub mod dtb;
 pub mod held;
+pub mod httpd;
 pub mod image;
 pub mod llvm;
 pub mod managed;

@@ -11,7 +11,8 @@ use hosted::{as_loom, host_tests, loom, test_files};
 
 use crate::cargo::{DEBUG_BUILD, MUTE, Variant, built, cargo, name_of};
 use crate::commands::{
-    bad_boot, held, managed, matrix, parked, places, shipped, template, test_qemu, typed, uboot,
+    bad_boot, held, httpd, managed, matrix, parked, places, shipped, template, test_qemu, typed,
+    uboot,
 };
 use crate::config::Config;
 use crate::image;
@@ -35,6 +36,7 @@ pub const STAGES: &[Stage] = &[
     Stage::quiet("loom", loom),
     Stage::quiet("build", |_| build()),
     Stage::quiet("template", |config| done(template::run(config, &[])?)),
+    Stage::quiet("httpd", |_| httpd::on_host()),
     Stage::quiet("qemu-tests", qemu_tests),
     Stage::quiet("qemu-gicv2", qemu_gicv2),
     Stage::quiet("qemu-debug", qemu_debug),
