@@ -19,6 +19,7 @@
 //!                                          sleeping locks
 //!                  smp                     cross calls; SGIs in few writes
 //!                  rcu                     grace periods by SGI, and callbacks
+//!                  irq                     interrupts of devices: handlers, affinity, moves
 //!              stop_machine                stoppers and the still point
 //!                 module                   references to what may be unloaded
 //!                hotplug                   the state table and the walks
@@ -154,6 +155,10 @@ mod fault;
 pub mod hotplug;
 #[cfg(not(feature = "internals"))]
 mod hotplug;
+#[cfg(feature = "internals")]
+pub mod irq;
+#[cfg(not(feature = "internals"))]
+mod irq;
 #[cfg(all(feature = "internals", feature = "shell"))]
 pub mod lab;
 #[cfg(all(not(feature = "internals"), feature = "shell"))]

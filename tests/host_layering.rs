@@ -39,6 +39,7 @@ const LAYERS: &[&[&str]] = &[
     &["memory", "dt", "bootargs", "sched"],
     &["smp"],
     &["rcu"],
+    &["irq"],
     &["stop_machine"],
     &["module"],
     &["hotplug"],
@@ -112,6 +113,8 @@ const MAY_BE_UNSAFE: &[&[&str]] = &[
     &["stop_machine", "stop"],
     &["stop_machine", "work_link"],
     &["module", "slot"],
+    &["irq", "handlers"],
+    &["irq", "line"],
 ];
 
 /// Returns all files of `src`, modules before their children.

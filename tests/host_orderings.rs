@@ -52,6 +52,7 @@ const REASONS: &[(&str, &str)] = &[
     ("src/hotplug/operation.rs", "written before the handshake word, which orders it: tests/loom_handshake.rs"),
     ("src/hotplug/passages.rs", "changed by one walk at a time; src/hotplug/mod.rs says what orders its owners; read for display"),
     ("src/hotplug/walk.rs", "changed by one walk at a time; src/hotplug/mod.rs says what orders its owners; read for display"),
+    ("src/irq/table.rs", "the locks of the lines order the mask: src/irq/mod.rs"),
     ("src/kernel/console.rs", "set by the one CPU that still prints"),
     ("src/kernel/exit.rs", "a setting, stored before a second CPU runs"),
     ("src/kernel/heap.rs", "counts for display, each added to by its own CPU"),

@@ -7,6 +7,7 @@
 //! | [`sync`] | locks that sleep, spin locks, guards |
 //! | [`time`] | instants, timers |
 //! | [`cpu`] | numbers and sets of CPUs, cross calls, per-CPU variables |
+//! | [`irq`] | interrupts of devices: handlers, affinity |
 //! | [`hotplug`] | bringing CPUs up and taking them down, steps that follow them |
 //! | [`pool`] | jobs for all CPUs that are there |
 //! | [`task`] | futures: tasks of a pool, and a thread that waits for one |
@@ -47,6 +48,7 @@ pub mod args;
 pub mod console;
 pub mod cpu;
 pub mod hotplug;
+pub mod irq;
 pub mod log;
 pub mod mem;
 pub mod module;

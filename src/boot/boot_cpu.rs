@@ -10,20 +10,20 @@ use crate::boot::early::{self, Early};
 use crate::boot::main_thread;
 use crate::bootargs::BootArgs;
 use crate::cpu::{CpuId, CpuMask, CpuMasks, PerCpu};
-use crate::device::IrqRoutes;
 use crate::dt::{DeviceTree, Text};
 use crate::hotplug::Hotplug;
+use crate::irq::IrqTable;
 use crate::kernel::Areas;
 use crate::kernel::{Hw, InterruptCounts, Kernel, set_kernel};
 use crate::kernel::{console, exit, heap, panic, per_cpu, tracing, watchdog};
 use crate::memory::MAX_RANGES;
-use crate::platform::{Platform, Sgi, Trigger};
+use crate::platform::{IrqLine, Platform, Sgi};
 use crate::rcu::GracePeriods;
 use crate::sched::Scheduler;
 use crate::smp::call::Calls;
 use crate::stop_machine::{StopMachine, StopMode};
 use crate::sync::atomic::AtomicU32;
-use crate::sync::{Once, SLICE, SleepCost, SpinBudget, SpinLock, Wait};
+use crate::sync::{Once, SLICE, SleepCost, SpinBudget, Wait};
 use crate::trace::Trace;
 
 /// Boots the machine. The entry's assembly calls it with the MMU off and everything masked,
@@ -59,6 +59,7 @@ fn make_kernel(early: &Early) -> &'static Kernel {
     let cpus = devices.mpidrs.len();
     heap::init_caches(cpus);
     per_cpu::init(cpus);
+    let irqs = IrqTable::new(devices.irq_chip.spi_count());
     let kernel = set_kernel(Kernel {
         masks: CpuMasks::new(CpuMask::first_n(cpus)),
         sched: Scheduler::new(cpus),
@@ -80,8 +81,7 @@ fn make_kernel(early: &Early) -> &'static Kernel {
         cpu_ops: devices.cpu_ops,
         timer_ppi: devices.timer_ppi,
         timer_trigger: devices.timer_trigger,
-        console_spi: console_line.map(|(spi, _)| spi),
-        irq_routes: SpinLock::new(IrqRoutes::new()),
+        irqs,
         mmu: early.tables.registers(),
         areas: Areas::new(cpus, early.stacks),
     });
@@ -122,9 +122,9 @@ fn announce(kernel: &Kernel, tree: &DeviceTree<'_>) {
     );
 }
 
-/// Starts the interrupt controller's part of the boot CPU, and turns on the console's
-/// interrupt, `console_line`.
-fn start_irq_chip(kernel: &Kernel, console_line: Option<(u32, Trigger)>) {
+/// Starts the interrupt controller's part of the boot CPU, and requests the console's interrupt,
+/// `console_line`.
+fn start_irq_chip(kernel: &Kernel, console_line: Option<IrqLine>) {
     let chip = &*kernel.irq_chip;
     if let Err(error) = chip.early_init_cpu(CpuId::BOOT) {
         missing!("interrupt controller: {error}");
@@ -139,9 +139,8 @@ fn start_irq_chip(kernel: &Kernel, console_line: Option<(u32, Trigger)>) {
         Hw::sleep();
         let _woken = Hw::take_wake();
     });
-    if let Some((spi, trigger)) = console_line {
-        chip.enable_spi(spi, trigger, CpuId::BOOT);
-        kernel.irq_routes.lock_irqsave().add(spi, CpuId::BOOT);
+    if let Some(line) = console_line {
+        console::request_interrupt(line);
     }
 }
 

@@ -8,7 +8,6 @@
 mod bcm_watchdog;
 mod earlycon;
 pub mod gic;
-mod irq_routes;
 mod log_ring;
 mod ns16550;
 mod patience;
@@ -18,7 +17,6 @@ pub use bcm_watchdog::{
     Ending, LastWrites, REGISTERS_SIZE as BCM_WATCHDOG_SIZE, RSTC, RSTS, WDOG, last_writes,
 };
 pub use earlycon::{EarlyCon, EarlyConError, EarlyConKind};
-pub use irq_routes::IrqRoutes;
 pub use log_ring::LogRing;
 pub use ns16550::{Layout, Model, Ns16550, Port, RegisterWidth};
 pub use patience::{Patience, ROOM_LIMIT};

@@ -6,7 +6,7 @@ use core::time::Duration;
 use crate::arch::aarch64::{hint, timer};
 use crate::cpu::{CpuId, CpuMask};
 use crate::device::gic::{self, OwnSgis};
-use crate::platform::{Irq, IrqChip, IrqChipError, OUR_SGI_COUNT, Sgi};
+use crate::platform::{FIRST_SPI, Irq, IrqChip, IrqChipError, OUR_SGI_COUNT, Sgi};
 use crate::sync::CachePadded;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,6 +18,13 @@ impl spin::RelaxStrategy for YieldRelax {
     fn relax() {
         hint::relax();
     }
+}
+
+/// Returns whether `intid` is that of one of `spis` shared interrupts.
+pub(super) fn is_line(intid: u32, spis: usize) -> bool {
+    intid
+        .checked_sub(FIRST_SPI)
+        .is_some_and(|at| (at as usize) < spis)
 }
 
 /// How many register writes one CPU has made to send SGIs, for each SGI number. Relaxed:

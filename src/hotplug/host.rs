@@ -105,8 +105,14 @@ pub trait HotplugHost: StopHost + GraceHost {
     fn irqchip_startup(cpu: CpuId);
     /// `init:irqchip`, teardown.
     fn irqchip_teardown(cpu: CpuId);
+    /// `enable:irq-affinity`, startup: has `cpu` serve interrupts of devices. Those that rest
+    /// because none of their CPUs was there go to it.
+    ///
+    /// # Context
+    /// Thread on `cpu`; for the boot CPU the boot.
+    fn restore_interrupts(cpu: CpuId);
     /// `enable:irq-affinity`, teardown: moves the interrupts of devices that go to `cpu`,
-    /// which has left `active`, to a CPU that is active.
+    /// which has left `active`, to a CPU that serves them.
     ///
     /// # Context
     /// Thread on `cpu`.

@@ -338,7 +338,8 @@ table![
         // active any more, so no interrupt comes back to it.
         place: RowPlace::JustAfter("sched:threads"),
         group: Group::Enable,
-        startup: Side::Nothing("interrupts stay where they are: a move back gains nothing"),
+        // Only those that rest: a move back of the others gains nothing.
+        startup: Side::Infallible(|cx| P::restore_interrupts(cx.cpu)),
         teardown: Side::Infallible(|cx| P::move_interrupts(cx.cpu)),
     },
     Slots {

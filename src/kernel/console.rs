@@ -20,9 +20,11 @@ use crate::drivers::pl011::Pl011;
 #[cfg(feature = "ns16550")]
 use crate::drivers::uart16550::MmioPort;
 use crate::dt::{ConsoleDesc, ConsoleKind, DeviceTree};
+use crate::irq::{IrqHandle, IrqReturn, Line};
 use crate::kernel::Hw;
+use crate::kernel::irqs;
 use crate::kernel::try_kernel;
-use crate::platform::{Console, Irq, Platform, Received, Trigger};
+use crate::platform::{Console, IrqLine, Platform, Received};
 use crate::sched::lock::Completion;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{LocalCpu, Once, SpinLock, might_sleep_in};
@@ -35,6 +37,8 @@ static DEVICE: Once<Box<dyn Console + Send>> = Once::new();
 static OUTPUT: SpinLock<LogRing, Hw> = SpinLock::new(LogRing::new());
 /// The bytes that have arrived and have not been read.
 static INPUT: SpinLock<TypedAhead, Hw> = SpinLock::new(TypedAhead::new());
+/// The receive interrupt, if there is input.
+static IRQ: Once<IrqHandle<Hw>> = Once::new();
 /// Completed each time that bytes have been put into [`INPUT`].
 static ARRIVED: Completion<Hw> = Completion::new();
 /// Whether a panic has taken the console, so that output no longer takes the lock. Relaxed:
@@ -229,9 +233,9 @@ pub(crate) fn start_log(filter: log::LevelFilter) {
     }
 }
 
-/// Finds the console that the tree names, and makes it the kernel's console. Returns the
-/// number and the trigger of its interrupt, or `None` if there is no input.
-pub(crate) fn init(tree: &DeviceTree<'_>) -> Option<(u32, Trigger)> {
+/// Finds the console that the tree names, and makes it the kernel's console. Returns the line of
+/// its interrupt, or `None` if there is no input.
+pub(crate) fn init(tree: &DeviceTree<'_>) -> Option<IrqLine> {
     let found = match tree.console() {
         Ok(found) => found,
         Err(error) => {
@@ -253,13 +257,7 @@ pub(crate) fn init(tree: &DeviceTree<'_>) -> Option<(u32, Trigger)> {
     }
     INPUT.lock_irqsave().reserve();
     match found.interrupt {
-        Ok(line) => match line.irq {
-            Irq::Spi(spi) => Some((spi, line.trigger)),
-            other => {
-                log::warn!("console: no input, its interrupt is {other:?}");
-                None
-            }
-        },
+        Ok(line) => IrqLine::from_intid(line.irq.intid(), line.trigger),
         Err(error) => {
             log::warn!("console: no input: {error}");
             None
@@ -329,6 +327,24 @@ fn make(found: &ConsoleDesc) -> Result<Box<dyn Console + Send>, NoConsole> {
     }
 }
 
+/// Requests the receive interrupt, which has the line `line`.
+///
+/// # Context
+/// The boot, once.
+pub(crate) fn request_interrupt(line: IrqLine) {
+    match irqs::request_irq(line, "console", receive_interrupt) {
+        Ok(handle) => {
+            IRQ.call_once(|| handle);
+        }
+        Err(error) => log::warn!("console: no input: {error}"),
+    }
+}
+
+/// Returns the line of the receive interrupt, if there is input.
+pub(super) fn line() -> Option<&'static Line<Hw>> {
+    IRQ.get().map(IrqHandle::line)
+}
+
 /// Turns on the receive interrupt.
 ///
 /// # Context
@@ -337,15 +353,17 @@ pub(crate) fn enable_input() {
     if let Some(device) = DEVICE.get() {
         device.set_receive_interrupt(true);
         // Takes the bytes that arrived before the interrupt was on.
-        receive_interrupt();
+        let _served = receive_interrupt();
     }
 }
 
 /// Handles the receive interrupt: takes the bytes that have arrived, and wakes a reader.
-pub(super) fn receive_interrupt() {
-    let Some(device) = DEVICE.get() else { return };
-    INPUT.lock_irqsave().receive(&**device);
-    ARRIVED.complete();
+fn receive_interrupt() -> IrqReturn {
+    if let Some(device) = DEVICE.get() {
+        INPUT.lock_irqsave().receive(&**device);
+        ARRIVED.complete();
+    }
+    IrqReturn::Handled
 }
 
 /// Returns the next typed byte, or that bytes were lost here; sleeps until there is one.

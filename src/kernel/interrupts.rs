@@ -2,21 +2,20 @@
 
 use core::fmt;
 
+use crate::irq::Line;
 use crate::kernel::Hw;
 #[cfg(debug_assertions)]
 use crate::kernel::hw::lockdep;
+use crate::kernel::panic;
 use crate::kernel::static_key::static_branch_unlikely;
 use crate::kernel::tracing::{IrqSpan, SCHED_TRACING};
 use crate::kernel::{Kernel, TEST_SGI, kernel};
-use crate::kernel::{console, panic};
 use crate::platform::{Irq, Platform, Sgi};
 use crate::smp::call::Inside;
 use crate::sync::LocalCpu;
 
 /// What `/proc/interrupts` calls the timer's interrupt.
 pub const TIMER_NAME: &str = "arch_timer";
-/// What it calls the console's.
-pub const CONSOLE_NAME: &str = "console";
 
 /// Displays what `/proc/interrupts` calls an interrupt, by its number.
 pub(super) struct InterruptName(pub(super) u32);
@@ -29,8 +28,13 @@ impl fmt::Display for InterruptName {
         match sgi {
             Some(sgi) => f.write_str(sgi.purpose()),
             None if intid == kernel.timer_ppi => f.write_str(TIMER_NAME),
-            None if Some(intid) == kernel.console_spi => f.write_str(CONSOLE_NAME),
-            None => write!(f, "interrupt {intid}"),
+            None => {
+                let line = Irq::from_intid(intid).and_then(|irq| kernel.irqs.line(irq));
+                match line.and_then(Line::report) {
+                    Some(report) => f.write_str(&report.names),
+                    None => write!(f, "interrupt {intid}"),
+                }
+            }
         }
     }
 }
@@ -81,11 +85,12 @@ fn handle_one(taken_fn: impl FnOnce(Irq)) {
                     .calls
                     .run_inside(Hw::this_cpu(), Inside::Handler, handler);
             }
-            Irq::Spi(spi) if Some(spi) == kernel.console_spi => {
-                kernel.interrupts.count_console(Hw::this_cpu());
-                console::receive_interrupt();
+            Irq::Spi(_) | Irq::Lpi(_) => {
+                if !kernel.irqs.interrupt(irq, Hw::this_cpu()) {
+                    came_unasked(kernel, irq);
+                }
             }
-            Irq::Ppi(_) | Irq::Spi(_) => {
+            Irq::Ppi(_) => {
                 log::warn!("CPU{}: unexpected {irq:?}", Hw::this_cpu());
             }
         }
@@ -99,6 +104,19 @@ fn handle_one(taken_fn: impl FnOnce(Irq)) {
     }
     #[cfg(debug_assertions)]
     lockdep::set_in_irq(false);
+}
+
+/// Masks a line that was never asked for.
+#[cold]
+#[inline(never)]
+fn came_unasked(kernel: &'static Kernel, irq: Irq) {
+    if kernel.irq_chip.has_line(irq) {
+        kernel.irq_chip.mask(irq);
+    }
+    log::warn!(
+        "CPU{}: unexpected {irq:?}: it has no handler, and is masked",
+        Hw::this_cpu()
+    );
 }
 
 /// Handles the SGIs that other CPUs have posted to this one while it was idle, a bit of `posted`
@@ -152,7 +170,7 @@ fn count_changed(kernel: &'static Kernel, irq: Irq, before: u32) -> ! {
     let what = match irq {
         Irq::Sgi(Sgi::Call) => "the function of a call",
         Irq::Ppi(ppi) if ppi == kernel.timer_ppi => "the function of a timer",
-        Irq::Sgi(_) | Irq::UnknownSgi(_) | Irq::Ppi(_) | Irq::Spi(_) => "an interrupt handler",
+        _ => "an interrupt handler",
     };
     panic!(
         "BUG: {what} has left the preempt count at {}, which was {before}",

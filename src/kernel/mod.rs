@@ -13,6 +13,7 @@ pub(crate) mod exit;
 pub(crate) mod heap;
 mod hw;
 mod interrupts;
+pub(crate) mod irqs;
 pub(crate) mod panic;
 mod panic_hook;
 pub(crate) mod per_cpu;
@@ -29,15 +30,15 @@ use alloc::vec::Vec;
 
 use crate::arch::aarch64::mmu::MmuRegisters;
 use crate::cpu::{CpuId, CpuMasks, Mpidr, PerCpu};
-use crate::device::IrqRoutes;
 use crate::hotplug::Hotplug;
+use crate::irq::{IrqTable, Line};
 use crate::platform::{IrqChip, PsciQuery, SGI_COUNT, Trigger};
 use crate::rcu::GracePeriods;
 use crate::sched::Scheduler;
 use crate::smp::call::Calls;
 use crate::stop_machine::StopMachine;
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use crate::sync::{Once, SleepCost, SpinBudget, SpinLock};
+use crate::sync::{Once, SleepCost, SpinBudget};
 use crate::trace::Trace;
 
 pub(crate) use areas::Areas;
@@ -54,7 +55,7 @@ pub use console::{print, with_console_taken};
 pub use exit::{exit, reboot};
 pub use heap::HeapStats;
 pub use hw::Hw;
-pub use interrupts::{CONSOLE_NAME, TIMER_NAME};
+pub use interrupts::TIMER_NAME;
 pub use panic_hook::{HookIsSet, PanicReport};
 pub use per_cpu::PerCpuVar;
 pub use program_tests::{Test, run_tests};
@@ -115,30 +116,26 @@ pub struct Kernel {
     pub(crate) timer_ppi: u32,
     /// Whether the timer's line is level or edge triggered.
     pub(crate) timer_trigger: Trigger,
-    /// The INTID of the console's receive interrupt, if there is input.
-    pub(crate) console_spi: Option<u32>,
-    /// Which CPU each interrupt of a device goes to. Under the lock only the interrupt
-    /// controller's is taken.
-    pub(crate) irq_routes: SpinLock<IrqRoutes, Hw>,
+    /// The lines of devices.
+    pub irqs: IrqTable<Hw>,
     /// The MMU's registers, which every CPU sets at its entry.
     pub(crate) mmu: MmuRegisters,
     /// Each CPU's memory, and the pool of stacks.
     pub(crate) areas: Areas,
 }
 
-/// How often each CPU has taken each SGI, whether it was sent or posted, its timer interrupt,
-/// and the console's.
+/// How often each CPU has taken each SGI, whether it was sent or posted, and its timer interrupt.
 pub struct InterruptCounts {
-    /// One count for each SGI, by its number, then the timer's and the console's. Relaxed:
-    /// counters, which order nothing.
-    counts: PerCpu<[AtomicU64; SGI_COUNT + 2]>,
+    /// One count for each SGI, by its number, then the timer's. Relaxed: counters, which order
+    /// nothing.
+    counts: PerCpu<[AtomicU64; SGI_COUNT + 1]>,
 }
 
 impl InterruptCounts {
     /// Returns counts of 0 for `cpus` CPUs.
     pub(crate) fn new(cpus: usize) -> Self {
         InterruptCounts {
-            counts: PerCpu::new(cpus, |_| [const { AtomicU64::new(0) }; SGI_COUNT + 2]),
+            counts: PerCpu::new(cpus, |_| [const { AtomicU64::new(0) }; SGI_COUNT + 1]),
         }
     }
 
@@ -154,11 +151,6 @@ impl InterruptCounts {
         self.counts.get(cpu)[SGI_COUNT].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts an interrupt of the console that `cpu`, which is this CPU, has taken.
-    pub(crate) fn count_console(&self, cpu: CpuId) {
-        self.counts.get(cpu)[SGI_COUNT + 1].fetch_add(1, Ordering::Relaxed);
-    }
-
     /// Returns how many SGIs of number `number` `cpu` has taken.
     ///
     /// # Panics
@@ -170,11 +162,6 @@ impl InterruptCounts {
     /// Returns how many timer interrupts `cpu` has taken.
     pub fn timers(&self, cpu: CpuId) -> u64 {
         self.counts.get(cpu)[SGI_COUNT].load(Ordering::Relaxed)
-    }
-
-    /// Returns how many interrupts of the console `cpu` has taken.
-    pub fn consoles(&self, cpu: CpuId) -> u64 {
-        self.counts.get(cpu)[SGI_COUNT + 1].load(Ordering::Relaxed)
     }
 }
 
@@ -204,11 +191,16 @@ impl Kernel {
         self.cpu_ops.ask(query)
     }
 
-    /// Returns the console's receive interrupt and the CPU that it goes to, if there is input.
+    /// Returns the number of the console's receive interrupt and the CPU that it goes to, if there
+    /// is input.
     pub fn console_route(&self) -> Option<(u32, CpuId)> {
-        let spi = self.console_spi?;
-        let cpu = self.irq_routes.lock_irqsave().cpu_of(spi)?;
-        Some((spi, cpu))
+        let line = self.console_line()?;
+        Some((line.irq().intid(), line.effective_affinity()?))
+    }
+
+    /// Returns the line of the console's receive interrupt, if there is input.
+    pub fn console_line(&self) -> Option<&'static Line<Hw>> {
+        console::line()
     }
 }
 

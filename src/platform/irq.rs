@@ -5,6 +5,7 @@
 use core::fmt;
 
 use crate::cpu::{CpuId, CpuMask, Mpidr};
+use crate::platform::LineChip;
 
 /// A software generated interrupt, by its meaning. The discriminant is the interrupt number,
 /// below [`OUR_SGI_COUNT`].
@@ -101,9 +102,23 @@ pub enum Irq {
     UnknownSgi(u8),
     /// A private interrupt of this CPU, INTID 16 to 31.
     Ppi(u32),
-    /// A shared interrupt, INTID 32 and up.
+    /// A shared interrupt, INTID 32 to 1019.
     Spi(u32),
+    /// A message-signalled interrupt of an ITS, INTID 8192 and up.
+    Lpi(u32),
 }
+
+/// INTID of the first private interrupt of a CPU (IHI 0069, INTIDs).
+pub const FIRST_PPI: u32 = 16;
+
+/// INTID of the first shared interrupt.
+pub const FIRST_SPI: u32 = 32;
+
+/// The INTID behind that of the last shared interrupt.
+pub const END_OF_SPIS: u32 = 1020;
+
+/// INTID of the first message-signalled interrupt of an ITS.
+pub const FIRST_LPI: u32 = 8192;
 
 impl Irq {
     /// Returns the interrupt for the SGI of number `number`, 0 to 15.
@@ -114,12 +129,23 @@ impl Irq {
         }
     }
 
+    /// Returns the interrupt of a device that has the number `intid`; `None` for an SGI, and for
+    /// numbers without a meaning.
+    pub const fn from_intid(intid: u32) -> Option<Irq> {
+        match intid {
+            FIRST_PPI..FIRST_SPI => Some(Irq::Ppi(intid)),
+            FIRST_SPI..END_OF_SPIS => Some(Irq::Spi(intid)),
+            FIRST_LPI.. => Some(Irq::Lpi(intid)),
+            _ => None,
+        }
+    }
+
     /// Returns the number of the interrupt (INTID).
     pub const fn intid(self) -> u32 {
         match self {
             Irq::Sgi(sgi) => sgi.number() as u32,
             Irq::UnknownSgi(number) => number as u32,
-            Irq::Ppi(intid) | Irq::Spi(intid) => intid,
+            Irq::Ppi(intid) | Irq::Spi(intid) | Irq::Lpi(intid) => intid,
         }
     }
 }
@@ -134,8 +160,9 @@ pub enum Trigger {
 }
 
 /// An interrupt controller. All methods may be called on any CPU with IRQs masked. A method
-/// whose description says "this CPU" touches no state of another CPU.
-pub trait IrqChip: Sync {
+/// whose description says "this CPU" touches no state of another CPU. The lines of devices are
+/// those of [`LineChip`].
+pub trait IrqChip: LineChip {
     /// Sets up the controller's part for this CPU, before the CPU says ALIVE:
     ///
     /// - the redistributor is awake, within a limited time;
@@ -191,14 +218,6 @@ pub trait IrqChip: Sync {
     /// Turns the private interrupt `ppi` of this CPU, which is `cpu`, off. It may still come
     /// until [`IrqChip::teardown_cpu`] has returned.
     fn disable_ppi(&self, cpu: CpuId, ppi: u32);
-
-    /// Routes the shared interrupt `spi` to `cpu` and turns it on.
-    fn enable_spi(&self, spi: u32, trigger: Trigger, cpu: CpuId);
-
-    /// Routes the shared interrupt `spi`, which is on, to `cpu`. Between the two routes it is
-    /// off for a moment. It isn't lost if it is pending then, and if it is active it goes on
-    /// to its end where it was acknowledged.
-    fn route_spi(&self, spi: u32, cpu: CpuId);
 
     /// Acknowledges and returns the most urgent pending interrupt, or `None` if the priority
     /// mask lets none through.

@@ -7,6 +7,7 @@
 
 mod console;
 mod irq;
+mod irq_line;
 mod power;
 mod thread_name;
 
@@ -18,7 +19,11 @@ use crate::sync::{IrqGuard, PreemptGuard, Wait};
 use crate::time::{Frequency, Instant};
 
 pub use console::{Console, Received};
-pub use irq::{Irq, IrqChip, IrqChipError, IrqToken, OUR_SGI_COUNT, SGI_COUNT, Sgi, Trigger};
+pub use irq::{
+    END_OF_SPIS, FIRST_LPI, FIRST_PPI, FIRST_SPI, Irq, IrqChip, IrqChipError, IrqToken,
+    OUR_SGI_COUNT, SGI_COUNT, Sgi, Trigger,
+};
+pub use irq_line::{IrqLine, LineChip};
 pub use power::{Conduit, CpuOps, PowerState, PsciError, PsciQuery};
 pub use thread_name::ThreadName;
 

@@ -5,11 +5,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::cpu::CpuId;
-use crate::kernel::{CONSOLE_NAME, TIMER_NAME, kernel};
+use crate::irq::Line;
+use crate::kernel::{TIMER_NAME, kernel};
 use crate::platform::{Sgi, Trigger};
 use crate::shell::InterruptRow;
 
-/// Returns a row for the timer, the console and each SGI.
+/// Returns a row for the timer, each line of a device that has a user, and each SGI.
 pub(super) fn all() -> Vec<InterruptRow> {
     let kernel = kernel();
     let counts = |count_fn: &dyn Fn(CpuId) -> u64| -> Vec<u64> {
@@ -36,10 +37,14 @@ pub(super) fn all() -> Vec<InterruptRow> {
         TIMER_NAME,
         timers,
     )]);
-    if let Some(spi) = kernel.console_spi {
-        let consoles = counts(&|cpu| kernel.interrupts.consoles(cpu));
-        rows.push(line(spi, Trigger::Level, CONSOLE_NAME, consoles));
-    }
+    let mut devices: Vec<_> = kernel.irqs.lines().collect();
+    devices.sort_by_key(|device| device.irq().intid());
+    rows.extend(devices.into_iter().filter_map(|device| {
+        let report = device.report()?;
+        let counts = counts(&|cpu| Line::counts(device).part(cpu));
+        let (intid, trigger) = (report.line.intid(), report.line.trigger());
+        Some(line(intid, trigger, &report.names, counts))
+    }));
     rows.extend(Sgi::ALL.iter().map(|sgi| InterruptRow {
         name: format!("IPI{}", sgi.number()),
         counts: counts(&|cpu| kernel.interrupts.sgis(cpu, sgi.number())),

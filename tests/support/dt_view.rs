@@ -130,6 +130,6 @@ fn sane_line(line: InterruptSpec) {
     match line.irq {
         Irq::Ppi(intid) => assert!((16..32).contains(&intid), "{line:?}"),
         Irq::Spi(intid) => assert!((32..1020).contains(&intid), "{line:?}"),
-        Irq::Sgi(_) | Irq::UnknownSgi(_) => panic!("a device that raises {line:?}"),
+        Irq::Sgi(_) | Irq::UnknownSgi(_) | Irq::Lpi(_) => panic!("a device that raises {line:?}"),
     }
 }

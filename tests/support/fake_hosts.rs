@@ -125,6 +125,10 @@ impl HotplugHost for Fake {
         unreachable!("no CPU comes or goes")
     }
 
+    fn restore_interrupts(_: CpuId) {
+        unreachable!("no CPU comes or goes")
+    }
+
     fn timer_startup(_: CpuId) {
         unreachable!("no CPU comes or goes")
     }

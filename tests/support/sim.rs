@@ -19,9 +19,9 @@ use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, mpsc};
 use std::time::Duration;
 
 use stillpoint::cpu::{CpuId, CpuMask, CpuMasks};
-use stillpoint::device::IrqRoutes;
 use stillpoint::hotplug::{ApRefusal, Hotplug, HotplugHost, Life, StepContext, StepError, steps};
-use stillpoint::platform::{Platform, PsciError, Sgi};
+use stillpoint::irq::{IrqRequest, IrqReturn, IrqTable, Owner};
+use stillpoint::platform::{Irq, IrqLine, Platform, PsciError, Sgi, Trigger};
 use stillpoint::rcu::GracePeriods;
 use stillpoint::sched::{SchedHost, Scheduler};
 use stillpoint::smp::call::Calls;
@@ -113,7 +113,7 @@ struct Machine {
     grace: GracePeriods<Sim>,
     hotplug: OnceLock<Hotplug<Sim>>,
     words: Vec<AtomicU32>,
-    routes: Mutex<IrqRoutes>,
+    irqs: IrqTable<Sim>,
     state: Mutex<State>,
     turns: Vec<Condvar>,
     rings: trace::Rings,
@@ -369,7 +369,7 @@ impl Sim {
             grace: GracePeriods::new(cpus),
             hotplug: OnceLock::new(),
             words: (0..cpus).map(|_| AtomicU32::new(0)).collect(),
-            routes: Mutex::new(IrqRoutes::new()),
+            irqs: IrqTable::new(8),
             state: Mutex::new(State {
                 now: 0,
                 turn: 0,
@@ -383,14 +383,22 @@ impl Sim {
             turns: (0..cpus).map(|_| Condvar::new()).collect(),
             rings: OnceLock::new(),
         }));
-        machine
-            .routes
-            .lock()
-            .expect("no panic under it")
-            .add(DEVICE, CpuId::BOOT);
         let (tell, told) = mpsc::channel();
         let before = MACHINE.replace(Some(machine));
         let main = move || {
+            let request = IrqRequest {
+                line: IrqLine::from_intid(DEVICE, Trigger::Edge).expect("a shared interrupt"),
+                name: "device".into(),
+                affinity: *machine.masks.possible(),
+                owner: Owner::User,
+                is_shared: false,
+                starts_disabled: false,
+            };
+            let device = machine
+                .irqs
+                .request(&request, Box::new(|| IrqReturn::Handled));
+            // The machine lives for ever.
+            std::mem::forget(device.expect("the line is free"));
             let walked = Sim::hotplug().finish_boot_cpu();
             assert_eq!(walked, Ok(()), "the boot CPU");
             let result = catch_unwind(AssertUnwindSafe(test));
@@ -463,8 +471,9 @@ impl Sim {
 
     /// Returns the CPU that the interrupt of the machine's device goes to.
     pub(crate) fn device_cpu() -> CpuId {
-        let routes = machine().routes.lock().expect("no panic under it");
-        routes.cpu_of(DEVICE).expect("the device has an interrupt")
+        let line = machine().irqs.line(Irq::Spi(DEVICE));
+        line.and_then(|line| line.effective_affinity())
+            .expect("the device has an interrupt")
     }
 
     /// Returns the life that `cpu` was last started for.

@@ -10,8 +10,10 @@ use stillpoint::hotplug::{
     ApRefusal, Handshake, Hotplug, HotplugHost, Life, Parked, Side, Step, StepContext, SyncState,
     steps,
 };
+use stillpoint::irq::{IrqHost, IrqTable};
 use stillpoint::platform::{
-    OutOfStacks, Platform, PowerState, PreemptWork, PsciError, Sgi, ThreadName,
+    Irq, LineChip, OutOfStacks, Platform, PowerState, PreemptWork, PsciError, Sgi, ThreadName,
+    Trigger,
 };
 use stillpoint::rcu::{GraceHost, GracePeriods};
 use stillpoint::sched::{SchedHost, Scheduler};
@@ -292,6 +294,35 @@ impl CallHost for Sim {
     }
 }
 
+/// Lines that nothing raises.
+struct Lines;
+
+impl LineChip for Lines {
+    fn spi_count(&self) -> usize {
+        8
+    }
+
+    fn has_line(&self, _: Irq) -> bool {
+        true
+    }
+
+    fn set_up(&self, _: Irq, _: Trigger, _: CpuId) {}
+    fn mask(&self, _: Irq) {}
+    fn unmask(&self, _: Irq) {}
+    fn route(&self, _: Irq, _: CpuId) {}
+    fn set_pending(&self, _: Irq) {}
+}
+
+impl IrqHost for Sim {
+    fn irqs() -> &'static IrqTable<Sim> {
+        &machine().irqs
+    }
+
+    fn line_chip() -> &'static dyn LineChip {
+        &Lines
+    }
+}
+
 impl StopHost for Sim {
     fn stop_machine() -> &'static StopMachine<Sim> {
         &machine().stop
@@ -486,8 +517,11 @@ impl HotplugHost for Sim {
     fn irqchip_teardown(_: CpuId) {}
 
     fn move_interrupts(cpu: CpuId) {
-        let mut routes = machine().routes.lock().expect("no panic under it");
-        routes.move_away(cpu, &machine().masks.active(), |_, _| {});
+        machine().irqs.move_away(cpu);
+    }
+
+    fn restore_interrupts(cpu: CpuId) {
+        machine().irqs.come_back(cpu);
     }
 
     fn timer_startup(cpu: CpuId) {

@@ -73,6 +73,8 @@ pub(super) struct Distributor {
     spis: SpinMutex<(), YieldRelax>,
     /// The number of CPU interfaces, 1 to [`MAX_INTERFACES`].
     interfaces: usize,
+    /// How many SPIs there are.
+    spi_count: usize,
 }
 
 impl Distributor {
@@ -91,6 +93,7 @@ impl Distributor {
             base,
             spis: SpinMutex::new(()),
             interfaces: 1,
+            spi_count: 0,
         };
         let mut registers = distributor.registers();
         field!(registers, ctlr).write(GicdCtlr::empty());
@@ -101,6 +104,7 @@ impl Distributor {
         if !control.read().contains(OUR_GROUP) {
             return Err(GicInitError::StaysOff);
         }
+        distributor.spi_count = end_of_spis(typer).saturating_sub(FIRST_SPI);
         distributor.interfaces = (typer.cpu_count() as usize).min(MAX_INTERFACES);
         Ok(distributor)
     }
@@ -145,25 +149,53 @@ impl Distributor {
         field!(registers, sgir).write(value);
     }
 
-    /// Routes SPI `intid` to the CPU interface whose bit is `target`, and turns it
-    /// on. Takes a lock.
+    /// Returns how many SPIs there are.
+    pub(super) const fn spis(&self) -> usize {
+        self.spi_count
+    }
+
+    /// Has the line of SPI `intid`, which is off, trigger as `trigger` says and go to the CPU
+    /// interface whose bit is `target`. Takes a lock.
     ///
     /// # Panics
     /// If `intid` is not that of an SPI.
-    pub(super) fn enable_spi(&self, intid: u32, trigger: Trigger, target: u8) {
+    pub(super) fn set_up(&self, intid: u32, trigger: Trigger, target: u8) {
         let spi = spi_index(intid);
         let _held = self.spis.lock();
         let mut registers = self.registers();
-        // Trigger and target may only change while the SPI is off. The writes arrive in
-        // this order. An interrupt that the line signals meanwhile comes after the last.
-        write_word!(registers, icenabler, spi / 32, 1 << (spi % 32));
         set_trigger(registers.reborrow(), spi, trigger);
         set_target(registers.reborrow(), spi, target);
+    }
+
+    /// Turns SPI `intid` off. Takes a lock.
+    ///
+    /// An interrupt that is pending stays so. The interface that it went to may have been about
+    /// to signal it; an acknowledge there finds it once more, or finds nothing. The read back
+    /// makes sure that the write has at least arrived.
+    ///
+    /// # Panics
+    /// If `intid` is not that of an SPI.
+    pub(super) fn mask(&self, intid: u32) {
+        let spi = spi_index(intid);
+        let _held = self.spis.lock();
+        let mut registers = self.registers();
+        write_word!(registers, icenabler, spi / 32, 1 << (spi % 32));
+        let _arrived = read_word!(registers, isenabler, spi / 32);
+    }
+
+    /// Turns SPI `intid` on. Takes a lock.
+    ///
+    /// # Panics
+    /// If `intid` is not that of an SPI.
+    pub(super) fn unmask(&self, intid: u32) {
+        let spi = spi_index(intid);
+        let _held = self.spis.lock();
+        let mut registers = self.registers();
         write_word!(registers, isenabler, spi / 32, 1 << (spi % 32));
     }
 
-    /// Routes SPI `intid`, which is on, to the CPU interface whose bit is `target`. Takes a
-    /// lock.
+    /// Routes SPI `intid`, which is on or off, to the CPU interface whose bit is `target`. Takes
+    /// a lock.
     ///
     /// An interrupt that is pending stays so while it is off. The interface that it went to
     /// may have been about to signal it; an acknowledge there finds nothing then. An interrupt
@@ -171,13 +203,32 @@ impl Distributor {
     ///
     /// # Panics
     /// If `intid` is not that of an SPI.
-    pub(super) fn route_spi(&self, intid: u32, target: u8) {
+    pub(super) fn route(&self, intid: u32, target: u8) {
+        let spi = spi_index(intid);
+        let bit = 1 << (spi % 32);
+        let _held = self.spis.lock();
+        let mut registers = self.registers();
+        // The target may only change while the SPI is off. The writes arrive in this order. An
+        // interrupt that the line signals meanwhile comes after the last.
+        let was_on = read_word!(registers, isenabler, spi / 32) & bit != 0;
+        if was_on {
+            write_word!(registers, icenabler, spi / 32, bit);
+        }
+        set_target(registers.reborrow(), spi, target);
+        if was_on {
+            write_word!(registers, isenabler, spi / 32, bit);
+        }
+    }
+
+    /// Makes SPI `intid` pending. Takes a lock.
+    ///
+    /// # Panics
+    /// If `intid` is not that of an SPI.
+    pub(super) fn set_pending(&self, intid: u32) {
         let spi = spi_index(intid);
         let _held = self.spis.lock();
         let mut registers = self.registers();
-        write_word!(registers, icenabler, spi / 32, 1 << (spi % 32));
-        set_target(registers.reborrow(), spi, target);
-        write_word!(registers, isenabler, spi / 32, 1 << (spi % 32));
+        write_word!(registers, ispendr, spi / 32, 1 << (spi % 32));
     }
 }
 
@@ -191,10 +242,15 @@ fn spi_index(intid: u32) -> usize {
     spi.expect("BUG: INTIDs of SPIs are 32 to 1019")
 }
 
+/// Returns the INTID behind that of the last SPI that there is.
+fn end_of_spis(typer: Typer) -> usize {
+    (typer.num_irqs() as usize).min(END_OF_SPIS)
+}
+
 /// Puts all SPIs into a known state. The GIC ignores the writes for an SPI that Security
 /// Extensions reserve for secure software.
 fn reset_spis(mut registers: UniqueMmioPointer<'_, Gicd>, typer: Typer) {
-    let end = (typer.num_irqs() as usize).min(END_OF_SPIS);
+    let end = end_of_spis(typer);
     for word in FIRST_SPI / 32..end.div_ceil(32) {
         write_word!(registers, icenabler, word, u32::MAX);
         write_word!(registers, igroupr, word, 0);

@@ -7,7 +7,7 @@ use crate::arch::aarch64::cpu_local;
 use crate::cpu::{CpuId, CpuMask};
 use crate::device::gic::{OUR_SGIS, WAKE_AND_PANIC};
 use crate::drivers::gic::{self, OwnBank};
-use crate::platform::{Irq, IrqChip, IrqChipError, IrqToken, Sgi, Trigger};
+use crate::platform::{Irq, IrqChip, IrqChipError, IrqToken, LineChip, Sgi, Trigger};
 use crate::sync::atomic::Ordering;
 
 /// INTIDs of PPIs.
@@ -100,32 +100,6 @@ impl IrqChip for GicV2 {
         self.distributor.bank().disable_ppis(1 << ppi);
     }
 
-    /// Takes a lock.
-    ///
-    /// # Context
-    /// Thread, IRQs masked.
-    ///
-    /// # Panics
-    /// If `spi` is not the INTID of an SPI, 32 to 1019, or `cpu` has never come up.
-    fn enable_spi(&self, spi: u32, trigger: Trigger, cpu: CpuId) {
-        let target = self.cpus[cpu.index()].interface.load(Ordering::Relaxed);
-        assert!(target != 0, "BUG: CPU {cpu} has not come up yet");
-        self.distributor.enable_spi(spi, trigger, target);
-    }
-
-    /// Takes a lock.
-    ///
-    /// # Context
-    /// Thread, IRQs masked.
-    ///
-    /// # Panics
-    /// As [`GicV2::enable_spi`].
-    fn route_spi(&self, spi: u32, cpu: CpuId) {
-        let target = self.cpus[cpu.index()].interface.load(Ordering::Relaxed);
-        assert!(target != 0, "BUG: CPU {cpu} has not come up yet");
-        self.distributor.route_spi(spi, target);
-    }
-
     fn acknowledge(&self) -> Option<(IrqToken, Irq)> {
         let (raw, intid) = self.cpu_interface.acknowledge()?;
         let irq = match u8::try_from(intid) {
@@ -166,5 +140,48 @@ impl IrqChip for GicV2 {
 
     fn name(&self) -> &'static str {
         "GICv2"
+    }
+}
+
+impl GicV2 {
+    /// Returns the bit of `cpu` in a target list.
+    ///
+    /// # Panics
+    /// If `cpu` has never come up.
+    fn target(&self, cpu: CpuId) -> u8 {
+        let target = self.cpus[cpu.index()].interface.load(Ordering::Relaxed);
+        assert!(target != 0, "BUG: CPU {cpu} has not come up yet");
+        target
+    }
+}
+
+impl LineChip for GicV2 {
+    fn spi_count(&self) -> usize {
+        self.distributor.spis()
+    }
+
+    fn has_line(&self, irq: Irq) -> bool {
+        matches!(irq, Irq::Spi(spi) if gic::is_line(spi, self.spi_count()))
+    }
+
+    fn set_up(&self, irq: Irq, trigger: Trigger, cpu: CpuId) {
+        self.distributor
+            .set_up(irq.intid(), trigger, self.target(cpu));
+    }
+
+    fn mask(&self, irq: Irq) {
+        self.distributor.mask(irq.intid());
+    }
+
+    fn unmask(&self, irq: Irq) {
+        self.distributor.unmask(irq.intid());
+    }
+
+    fn route(&self, irq: Irq, cpu: CpuId) {
+        self.distributor.route(irq.intid(), self.target(cpu));
+    }
+
+    fn set_pending(&self, irq: Irq) {
+        self.distributor.set_pending(irq.intid());
     }
 }

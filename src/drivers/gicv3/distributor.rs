@@ -15,7 +15,7 @@ use crate::arch::aarch64::timer;
 use crate::config::PRIORITY_NORMAL;
 use crate::cpu::Mpidr;
 use crate::drivers::gic::YieldRelax;
-use crate::platform::Trigger;
+use crate::platform::{END_OF_SPIS, FIRST_SPI, Trigger};
 
 /// Bits of GICD_CTLR, named by their meaning for us. They mean the same in the non-secure
 /// view and in the view of a GIC with one security state; `arm-gic` names them after the
@@ -25,9 +25,6 @@ const GROUP_1: GicdCtlr = GicdCtlr::EnableGrp1NS;
 const ALL_GROUPS: GicdCtlr = GicdCtlr::EnableGrp0
     .union(GicdCtlr::EnableGrp1NS)
     .union(GicdCtlr::EnableGrp1S);
-
-/// INTID of the first shared interrupt.
-const FIRST_SPI: usize = 32;
 
 /// A priority word: the priority of four SPIs.
 const PRIORITIES: u32 = u32::from_le_bytes([PRIORITY_NORMAL; 4]);
@@ -42,12 +39,24 @@ macro_rules! write_word {
     };
 }
 
+/// Reads one word of a bank of registers.
+macro_rules! read_word {
+    ($registers:expr, $bank:ident, $word:expr) => {
+        field_shared!($registers, $bank)
+            .get($word)
+            .expect("BUG: there are registers for INTIDs up to 1019")
+            .read()
+    };
+}
+
 /// The distributor, set up. A lock guards its registers.
 #[derive(Debug)]
 pub(super) struct Distributor {
     registers: SpinMutex<UniqueMmioPointer<'static, Gicd>, YieldRelax>,
     /// GICD_TYPER.RSS: whether SGIs can reach CPUs whose affinity level 0 is above 15.
     range_selector: bool,
+    /// How many SPIs there are.
+    spis: usize,
 }
 
 impl Distributor {
@@ -79,12 +88,14 @@ impl Distributor {
         let typer = field_shared!(registers, typer).read();
         GicDistributor::new(registers.reborrow()).enable_all_interrupts(false);
         wait_for_write(&registers)?;
-        reset_spis(registers.reborrow(), typer.num_spis() as usize);
+        let spis = (typer.num_spis() as usize).min((END_OF_SPIS - FIRST_SPI) as usize);
+        reset_spis(registers.reborrow(), spis);
         field!(registers, ctlr).modify(|control| control | GROUP_1);
         wait_for_write(&registers)?;
 
         Ok(Distributor {
             registers: SpinMutex::new(registers),
+            spis,
             range_selector: typer.range_selector_support() == RangeSelectorSupport::AffZero256,
         })
     }
@@ -94,56 +105,91 @@ impl Distributor {
         self.range_selector
     }
 
-    /// Routes SPI `intid` to the CPU `target` and turns it on. Takes a lock.
-    ///
-    /// # Panics
-    /// If `intid` is not that of an SPI.
-    pub(super) fn enable_spi(&self, intid: u32, trigger: Trigger, target: Mpidr) {
-        self.change_spi(intid, target, Some(trigger));
+    /// Returns how many SPIs there are.
+    pub(super) const fn spis(&self) -> usize {
+        self.spis
     }
 
-    /// Routes SPI `intid`, which is on, to the CPU `target`. Takes a lock.
-    ///
-    /// Once the SPI is off, the CPU interface that it went to doesn't signal it any more, and
-    /// an interrupt that is pending stays so until it is on again (IHI 0069, GICD_ICENABLERn
-    /// and GICD_CTLR.RWP). One that is active isn't affected.
-    ///
-    /// # Panics
-    /// If `intid` is not that of an SPI.
-    pub(super) fn route_spi(&self, intid: u32, target: Mpidr) {
-        self.change_spi(intid, target, None);
-    }
-
-    /// Routes SPI `intid` to the CPU `target` and turns it on, with the trigger `trigger` or
-    /// the one that it has.
-    fn change_spi(&self, intid: u32, target: Mpidr, trigger: Option<Trigger>) {
-        const ACCEPTED: &str = "BUG: arm-gic refuses a valid SPI";
-        let spi = IntId::try_from(intid).ok().filter(|intid| intid.is_spi());
-        let spi = spi.expect("BUG: INTIDs of SPIs are 32 to 1019");
+    /// Has the line of SPI `intid`, which is off, trigger as `trigger` says and go to the CPU
+    /// `target`. Takes a lock.
+    pub(super) fn set_up(&self, intid: u32, trigger: Trigger, target: Mpidr) {
+        let spi = spi(intid);
         let mut registers = self.registers.lock();
-        // Trigger and route may only change while the SPI is off. A time-out is ignored,
-        // because no caller could do anything about it.
         let mut chip = GicDistributor::new(registers.reborrow());
-        chip.enable_interrupt(spi, false).expect(ACCEPTED);
-        wait_for_write(&registers).ok();
-        let mut chip = GicDistributor::new(registers.reborrow());
-        if let Some(trigger) = trigger {
-            chip.set_trigger(spi, gic_trigger(trigger)).expect(ACCEPTED);
-        }
+        chip.set_trigger(spi, gic_trigger(trigger)).expect(ACCEPTED);
         chip.set_routing(spi, Some(target.raw())).expect(ACCEPTED);
-        chip.enable_interrupt(spi, true).expect(ACCEPTED);
     }
+
+    /// Turns SPI `intid` off. Takes a lock.
+    ///
+    /// On return the CPU interface that it went to doesn't signal it any more. An interrupt that
+    /// is pending stays so until it is on again (IHI 0069, GICD_ICENABLERn and GICD_CTLR.RWP).
+    pub(super) fn mask(&self, intid: u32) {
+        turn_off(&mut self.registers.lock(), spi(intid));
+    }
+
+    /// Turns SPI `intid` on. Takes a lock.
+    pub(super) fn unmask(&self, intid: u32) {
+        let mut registers = self.registers.lock();
+        let mut chip = GicDistributor::new(registers.reborrow());
+        chip.enable_interrupt(spi(intid), true).expect(ACCEPTED);
+    }
+
+    /// Routes SPI `intid`, which is on or off, to the CPU `target`. Takes a lock.
+    ///
+    /// The route may only change while the SPI is off, so it is off for a moment: see
+    /// [`Distributor::mask`]. An interrupt that is active isn't affected.
+    pub(super) fn route(&self, intid: u32, target: Mpidr) {
+        let spi = spi(intid);
+        let mut registers = self.registers.lock();
+        let was_on = read_word!(registers, isenabler, intid as usize / 32) & 1 << (intid % 32) != 0;
+        if was_on {
+            turn_off(&mut registers, spi);
+        }
+        let mut chip = GicDistributor::new(registers.reborrow());
+        chip.set_routing(spi, Some(target.raw())).expect(ACCEPTED);
+        if was_on {
+            chip.enable_interrupt(spi, true).expect(ACCEPTED);
+        }
+    }
+
+    /// Makes SPI `intid` pending. Takes a lock.
+    pub(super) fn set_pending(&self, intid: u32) {
+        let mut registers = self.registers.lock();
+        write_word!(registers, ispendr, intid as usize / 32, 1 << (intid % 32));
+    }
+}
+
+/// What a call fails with that `arm-gic` refuses.
+const ACCEPTED: &str = "BUG: arm-gic refuses a valid SPI";
+
+/// Returns SPI `intid` as `arm-gic` names it.
+///
+/// # Panics
+/// If `intid` is not that of an SPI.
+fn spi(intid: u32) -> IntId {
+    let spi = IntId::try_from(intid).ok().filter(|intid| intid.is_spi());
+    spi.expect("BUG: INTIDs of SPIs are 32 to 1019")
+}
+
+/// Turns `spi` off and waits until that has taken effect. A time-out is ignored, because no
+/// caller could do anything about it.
+fn turn_off(registers: &mut UniqueMmioPointer<'_, Gicd>, spi: IntId) {
+    let mut chip = GicDistributor::new(registers.reborrow());
+    chip.enable_interrupt(spi, false).expect(ACCEPTED);
+    wait_for_write(registers).ok();
 }
 
 /// Puts `count` SPIs, all of them off, into a known state.
 fn reset_spis(mut registers: UniqueMmioPointer<'_, Gicd>, count: usize) {
-    let end = FIRST_SPI + count;
-    for word in FIRST_SPI / 32..end.div_ceil(32) {
+    let first = FIRST_SPI as usize;
+    let end = first + count;
+    for word in first / 32..end.div_ceil(32) {
         write_word!(registers, igroupr, word, u32::MAX);
         write_word!(registers, icpendr, word, u32::MAX);
         write_word!(registers, icactiver, word, u32::MAX);
     }
-    for word in FIRST_SPI / 4..end.div_ceil(4) {
+    for word in first / 4..end.div_ceil(4) {
         write_word!(registers, ipriorityr, word, PRIORITIES);
     }
 }

@@ -4,10 +4,12 @@ use super::cpu_interface::INTERFACE;
 use super::redistributor::Redistributor;
 use super::{CpuData, GicV3, cpu_interface};
 use crate::arch::aarch64::cpu_local;
-use crate::cpu::{CpuId, CpuMask};
+use crate::cpu::{CpuId, CpuMask, Mpidr};
 use crate::device::gic::OUR_SGIS;
 use crate::drivers::gic::{self, OwnBank};
-use crate::platform::{Irq, IrqChip, IrqChipError, IrqToken, OUR_SGI_COUNT, Sgi, Trigger};
+use crate::platform::{
+    FIRST_LPI, Irq, IrqChip, IrqChipError, IrqToken, LineChip, OUR_SGI_COUNT, Sgi, Trigger,
+};
 use crate::smp::SgiWrite;
 use crate::sync::atomic::Ordering;
 
@@ -91,36 +93,13 @@ impl IrqChip for GicV3 {
         self.redistributor(cpu).bank().disable_ppi(ppi);
     }
 
-    /// Takes a lock.
-    ///
-    /// # Context
-    /// Thread, IRQs masked.
-    ///
-    /// # Panics
-    /// If `spi` is not the INTID of an SPI, 32 to 1019.
-    fn enable_spi(&self, spi: u32, trigger: Trigger, cpu: CpuId) {
-        let target = self.cpus[cpu.index()].mpidr;
-        self.distributor.enable_spi(spi, trigger, target);
-    }
-
-    /// Takes a lock.
-    ///
-    /// # Context
-    /// Thread, IRQs masked.
-    ///
-    /// # Panics
-    /// If `spi` is not the INTID of an SPI, 32 to 1019.
-    fn route_spi(&self, spi: u32, cpu: CpuId) {
-        let target = self.cpus[cpu.index()].mpidr;
-        self.distributor.route_spi(spi, target);
-    }
-
     fn acknowledge(&self) -> Option<(IrqToken, Irq)> {
         let intid = cpu_interface::acknowledge()?;
         let raw = intid.raw_value();
         let irq = match u8::try_from(raw) {
             Ok(number) if intid.is_sgi() => Irq::from_sgi_number(number),
             _ if intid.is_private() => Irq::Ppi(raw),
+            _ if raw >= FIRST_LPI => Irq::Lpi(raw),
             _ => Irq::Spi(raw),
         };
         Some((IrqToken(raw), irq))
@@ -171,5 +150,43 @@ impl IrqChip for GicV3 {
 
     fn name(&self) -> &'static str {
         "GICv3"
+    }
+}
+
+impl GicV3 {
+    /// Returns the affinity of `cpu`.
+    fn target(&self, cpu: CpuId) -> Mpidr {
+        self.cpus[cpu.index()].mpidr
+    }
+}
+
+impl LineChip for GicV3 {
+    fn spi_count(&self) -> usize {
+        self.distributor.spis()
+    }
+
+    fn has_line(&self, irq: Irq) -> bool {
+        matches!(irq, Irq::Spi(spi) if gic::is_line(spi, self.spi_count()))
+    }
+
+    fn set_up(&self, irq: Irq, trigger: Trigger, cpu: CpuId) {
+        self.distributor
+            .set_up(irq.intid(), trigger, self.target(cpu));
+    }
+
+    fn mask(&self, irq: Irq) {
+        self.distributor.mask(irq.intid());
+    }
+
+    fn unmask(&self, irq: Irq) {
+        self.distributor.unmask(irq.intid());
+    }
+
+    fn route(&self, irq: Irq, cpu: CpuId) {
+        self.distributor.route(irq.intid(), self.target(cpu));
+    }
+
+    fn set_pending(&self, irq: Irq) {
+        self.distributor.set_pending(irq.intid());
     }
 }

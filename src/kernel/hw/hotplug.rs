@@ -190,12 +190,11 @@ impl HotplugHost for Hw {
     }
 
     fn move_interrupts(cpu: CpuId) {
-        let kernel = kernel();
-        // With IRQs masked on the CPU where they went, none of them is being served.
-        let mut routes = kernel.irq_routes.lock_irqsave();
-        routes.move_away(cpu, &kernel.masks.active(), |spi, to| {
-            kernel.irq_chip.route_spi(spi, to);
-        });
+        kernel().irqs.move_away(cpu);
+    }
+
+    fn restore_interrupts(cpu: CpuId) {
+        kernel().irqs.come_back(cpu);
     }
 
     fn timer_startup(cpu: CpuId) {

@@ -240,7 +240,8 @@ fn raise(spi: u32) {
 
 /// Returns how many interrupts of the console each CPU has taken.
 fn taken() -> Vec<u64> {
-    let taken = |cpu| kernel().interrupts.consoles(cpu);
+    let line = kernel().console_line().expect("it was asked before");
+    let taken = |cpu| line.counts().part(cpu);
     all().iter().map(taken).collect()
 }
 
@@ -297,9 +298,9 @@ fn interrupt_follows() -> bool {
             let mut wanted = taken();
             wanted[to.index()] += times;
             let masked = IrqGuard::<Hw>::new();
-            chip.route_spi(spi, *from);
+            chip.route(Irq::Spi(spi), *from);
             let moved = move_fn();
-            chip.route_spi(spi, to);
+            chip.route(Irq::Spi(spi), to);
             drop(masked);
             if times == 0 {
                 raise(spi);
@@ -317,7 +318,7 @@ fn interrupt_follows() -> bool {
         let active = || {
             raise(spi);
             let token = acknowledge(spi);
-            chip.route_spi(spi, to);
+            chip.route(Irq::Spi(spi), to);
             if let Some(token) = token {
                 chip.end(token);
             }
@@ -327,7 +328,7 @@ fn interrupt_follows() -> bool {
             raise(spi);
             let token = acknowledge(spi);
             raise(spi);
-            chip.route_spi(spi, to);
+            chip.route(Irq::Spi(spi), to);
             if let Some(token) = token {
                 chip.end(token);
             }
@@ -341,7 +342,7 @@ fn interrupt_follows() -> bool {
     });
     {
         let _masked = IrqGuard::<Hw>::new();
-        chip.route_spi(spi, home);
+        chip.route(Irq::Spi(spi), home);
     }
     let anywhere = thread::current().set_affinity(&all());
     good && anywhere.is_ok() && interrupt_arrives()

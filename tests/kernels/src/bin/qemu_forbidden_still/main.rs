@@ -14,6 +14,7 @@
 //@ cases: set-affinity read-byte read-line read-line-until shell
 //@ cases: cpus-read cpus-read-checked stop stop-cpuslocked timed-stop stop-one stop-two stop-cpus stop-inactive
 //@ cases: tasks barrier timer-cancel timer-drop
+//@ cases: irq-request irq-disable irq-synchronize irq-drop
 //@ cases: module-load module-try-unload module-unload module-unload-before
 // Functions of hotplug, which wait for others of their kind.
 //@ cases: cpu-up cpu-down cpu-down-before cpus-up cpus-down cpus-down-before set-target
@@ -107,6 +108,14 @@
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: synchronize inside a read-side section$
 //@ case: call|call-own|call-many|call-each
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop waits for another CPU's answer$
+//@ case: irq-request
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls irq::request, which may wait
+//@ case: irq-disable
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls irq::disable, which may wait
+//@ case: irq-synchronize
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls irq::synchronize, which may wait
+//@ case: irq-drop
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls the drop of an Irq, which may wait
 //@ case: box|large|grow|text|call-nowait|args|call-rcu|callback|timer-new|places
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: a function allocates in a still point$
 //@ case: in-all
@@ -141,6 +150,7 @@ use core::time::Duration;
 use stillpoint::api::hotplug::{
     EnableStep, InitStep, MultiPrepareStepBuilder, MultiStepBuilder, PrepareStep, Service,
 };
+use stillpoint::api::irq::{self, Irq, IrqLine, IrqReturn, Trigger};
 use stillpoint::api::module::Module;
 use stillpoint::api::pool::Pool;
 use stillpoint::api::sync::{
@@ -164,6 +174,15 @@ static CONDVAR: Condvar = Condvar::new();
 static QUEUE: WaitQueue = WaitQueue::new();
 static ONCE: Once<()> = Once::new();
 static MODULE: Module<()> = Module::new();
+
+/// Returns a line that no device is at.
+fn own_line() -> IrqLine {
+    IrqLine::from_intid(250, Trigger::Edge).expect("a shared interrupt")
+}
+
+fn own_irq() -> Irq {
+    irq::request(own_line(), "own", || IrqReturn::Handled).expect("the line is free")
+}
 
 fn other() -> CpuId {
     CpuId::from_index(1)
@@ -340,6 +359,22 @@ fn main() {
         "timer-cancel" => {
             let timer = Timer::new(|| ());
             still(|| timer.cancel());
+        }
+        "irq-request" => {
+            let wishes = irq::Builder::new("own");
+            still(|| wishes.request(own_line(), || IrqReturn::Handled));
+        }
+        "irq-disable" => {
+            let own = own_irq();
+            still(|| own.disable());
+        }
+        "irq-synchronize" => {
+            let own = own_irq();
+            still(|| own.synchronize());
+        }
+        "irq-drop" => {
+            let own = own_irq();
+            still(|| drop(own));
         }
         "timer-drop" => {
             let timer = Timer::new(|| ());

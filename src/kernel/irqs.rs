@@ -1,0 +1,114 @@
+//! `Hw` for interrupts of devices, and what drivers of this crate call.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use core::fmt;
+
+use crate::cpu::CpuMask;
+use crate::irq::{
+    HandlerFn, IrqHandle, IrqHost, IrqRequest, IrqReturn, IrqTable, Owner, RequestIrqError,
+};
+use crate::kernel::{Hw, kernel};
+use crate::platform::{IrqLine, LineChip};
+
+impl IrqHost for Hw {
+    #[inline]
+    fn irqs() -> &'static IrqTable<Hw> {
+        &kernel().irqs
+    }
+
+    #[inline]
+    fn line_chip() -> &'static dyn LineChip {
+        &*kernel().irq_chip
+    }
+}
+
+/// Has `handle_fn` serve `line`, which is enabled on return: see [`IrqBuilder`].
+///
+/// # Context
+/// Thread, preemption on, or the boot. Allocates.
+///
+/// # Errors
+/// [`RequestIrqError`]; nothing has changed then.
+pub(crate) fn request_irq(
+    line: IrqLine,
+    name: impl fmt::Display,
+    handle_fn: impl FnMut() -> IrqReturn + Send + 'static,
+) -> Result<IrqHandle<Hw>, RequestIrqError> {
+    IrqBuilder::new(name).request(line, handle_fn)
+}
+
+/// What a user wants of a line.
+#[derive(Clone, Debug)]
+pub(crate) struct IrqBuilder {
+    name: String,
+    affinity: Option<CpuMask>,
+    owner: Owner,
+    is_shared: bool,
+    starts_disabled: bool,
+}
+
+impl IrqBuilder {
+    /// Returns the wishes of a user that `/proc/interrupts` calls `name`: the line goes to any CPU,
+    /// is its own, and is enabled.
+    pub(crate) fn new(name: impl fmt::Display) -> IrqBuilder {
+        IrqBuilder {
+            name: alloc::format!("{name}"),
+            affinity: None,
+            owner: Owner::User,
+            is_shared: false,
+            starts_disabled: false,
+        }
+    }
+
+    /// Lets the line go only to `cpus`, until its affinity is set or broken.
+    pub(crate) fn affinity(mut self, cpus: CpuMask) -> IrqBuilder {
+        self.affinity = Some(cpus);
+        self.owner = Owner::User;
+        self
+    }
+
+    /// Makes the line managed for `cpus`.
+    pub(crate) fn managed(mut self, cpus: CpuMask) -> IrqBuilder {
+        self.affinity = Some(cpus);
+        self.owner = Owner::Managed;
+        self
+    }
+
+    /// Lets other users have the line, too, if they also say this.
+    pub(crate) fn shared(mut self) -> IrqBuilder {
+        self.is_shared = true;
+        self
+    }
+
+    /// Leaves the line disabled.
+    pub(crate) fn no_autoenable(mut self) -> IrqBuilder {
+        self.starts_disabled = true;
+        self
+    }
+
+    /// Has `handle_fn` serve `line`.
+    ///
+    /// # Context
+    /// Thread, preemption on; the boot, if it isn't shared. Allocates.
+    ///
+    /// # Errors
+    /// [`RequestIrqError`]; nothing has changed then.
+    pub(crate) fn request(
+        self,
+        line: IrqLine,
+        handle_fn: impl FnMut() -> IrqReturn + Send + 'static,
+    ) -> Result<IrqHandle<Hw>, RequestIrqError> {
+        let kernel = kernel();
+        let request = IrqRequest {
+            line,
+            name: self.name,
+            affinity: self.affinity.unwrap_or(*kernel.masks.possible()),
+            owner: self.owner,
+            is_shared: self.is_shared,
+            starts_disabled: self.starts_disabled,
+        };
+        let handle_fn: HandlerFn = Box::new(handle_fn);
+        kernel.irqs.request(&request, handle_fn)
+    }
+}
