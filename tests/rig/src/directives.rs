@@ -8,9 +8,9 @@ use anyhow::{Context, Result, bail};
 use regex_lite::Regex;
 
 /// The words of all directives but `case`.
-const WORDS: [&str; 18] = [
+const WORDS: [&str; 19] = [
     "append", "board", "cases", "dtb", "gic", "halts", "hangs", "icount", "long", "not-on",
-    "output", "plan", "profile", "smp", "status", "timeout", "types", "virt",
+    "output", "plan", "profile", "qemu", "smp", "status", "timeout", "types", "virt",
 ];
 
 /// The directives of a test kernel.

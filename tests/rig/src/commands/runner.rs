@@ -274,7 +274,7 @@ fn not_on<'a>(directives: &'a Directives, case: &str) -> Result<Option<(&'a str,
 }
 
 /// Returns the machine that a kernel runs on. Its directives override the variables, except
-/// `SMP`; boot arguments are joined.
+/// `SMP`; boot arguments are joined, and so are the arguments of QEMU.
 fn machine_of(config: &Config, directives: &Directives) -> Result<Config> {
     let mut machine = config.clone();
     let case = &config.case;
@@ -305,6 +305,9 @@ fn machine_of(config: &Config, directives: &Directives) -> Result<Config> {
         append.push(config.append.clone());
     }
     machine.append = append.join(" ".as_ref());
+    let mut qemu = directives.values("qemu", case);
+    qemu.push(&config.qemu);
+    machine.qemu = qemu.join(" ").trim().to_owned();
     Ok(machine)
 }
 
@@ -428,7 +431,10 @@ mod tests {
 
     #[test]
     fn a_kernel_runs_where_it_asks_for() {
-        let directives = said("//@ smp: 2 8\n//@ gic: 2\n//@ append: x\n//@ append: y=1\n");
+        let directives = said(
+            "//@ smp: 2 8\n//@ gic: 2\n//@ append: x\n//@ append: y=1\n\
+             //@ qemu: -device edu\n//@ qemu: -device tpm\n",
+        );
         let config = Config {
             gic: "3".into(),
             cpu: "cortex-a72".into(),
@@ -441,7 +447,7 @@ mod tests {
         assert_eq!((machine.smp.as_str(), machine.gic.as_str()), ("2", "2"));
         assert_eq!(machine.cpu, "cortex-a72");
         assert_eq!(machine.append, "case=odd x y=1 z");
-        assert_eq!(machine.qemu, "-d int");
+        assert_eq!(machine.qemu, "-device edu -device tpm -d int");
         assert_eq!(size_of(Some("2 4 20")), "4");
         assert_eq!(size_of(None), "4");
     }
