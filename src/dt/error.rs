@@ -45,6 +45,8 @@ pub enum NodeKind {
     Psci,
     /// The device that turns the board off.
     PowerManager,
+    /// A place for a virtio device.
+    Virtio,
     /// A bus between the root and a device.
     Bus,
     /// The controller that a device's interrupts go to.
@@ -62,6 +64,7 @@ impl fmt::Display for NodeKind {
             Self::Console => "console",
             Self::Psci => "PSCI",
             Self::PowerManager => "power manager",
+            Self::Virtio => "virtio",
             Self::Bus => "bus",
             Self::InterruptParent => "interrupt parent",
         })

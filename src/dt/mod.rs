@@ -37,7 +37,7 @@ pub use header::{MAX_SIZE, total_size};
 pub use view::{
     BoardPower, ConsoleDesc, ConsoleKind, CpuDesc, CpuStatus, DeviceTree, EnableMethod, GicDesc,
     InterruptSpec, MAX_REDISTRIBUTOR_REGIONS, PhysRange, PsciBinding, PsciDesc, Redistributors,
-    Text, TextFlaw, TimerDesc,
+    Text, TextFlaw, TimerDesc, VirtioMmioDesc,
 };
 
 /// How deep nodes may nest, including the root. Real trees stay below ten; `fdt`

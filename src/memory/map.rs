@@ -76,6 +76,35 @@ impl MapRequest {
     }
 }
 
+/// Returns `requests`, where one that touches or overlaps the one before it and has the same kind
+/// is joined with it. So many small devices side by side take the tables of one.
+pub fn joined(requests: impl IntoIterator<Item = MapRequest>) -> impl Iterator<Item = MapRequest> {
+    let mut requests = requests.into_iter().fuse();
+    let mut last: Option<MapRequest> = None;
+    core::iter::from_fn(move || {
+        loop {
+            let Some(next) = requests.next() else {
+                return last.take();
+            };
+            match &mut last {
+                Some(MapRequest { range, kind })
+                    if *kind == next.kind
+                        && next.range.start <= range.end
+                        && range.start <= next.range.end =>
+                {
+                    range.start = range.start.min(next.range.start);
+                    range.end = range.end.max(next.range.end);
+                }
+                _ => {
+                    if let Some(whole) = last.replace(next) {
+                        return Some(whole);
+                    }
+                }
+            }
+        }
+    })
+}
+
 /// Why the map can't be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MapError {
@@ -172,6 +201,28 @@ mod tests {
         assert_eq!(uart.check(40), Ok(()));
         let wild = MapRequest::around(0x900_0000, usize::MAX, MapKind::Device);
         assert!(matches!(wild.check(48), Err(MapError::OutOfRange { .. })));
+    }
+
+    #[test]
+    fn neighbours_are_joined() {
+        let device = |start: usize, end| MapRequest::around(start, end, MapKind::Device);
+        let of = |requests: &[MapRequest]| joined(requests.iter().cloned()).collect::<Vec<_>>();
+        // Places in one page, the next page, and in falling order; then a gap.
+        let places = [
+            device(0x1000, 0x1200),
+            device(0x1e00, 0x2000),
+            device(0x2000, 0x2200),
+            device(0x800, 0xa00),
+            device(0x4000, 0x4200),
+        ];
+        assert_eq!(of(&places), [device(0, 0x3000), device(0x4000, 0x5000)]);
+        let other = MapRequest {
+            range: 0x1000..0x2000,
+            kind: MapKind::Data,
+        };
+        let two = [device(0, 0x1000), other];
+        assert_eq!(of(&two), two);
+        assert_eq!(of(&[]), []);
     }
 
     #[test]

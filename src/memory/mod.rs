@@ -24,7 +24,7 @@ pub use depots::{
 };
 pub use heap_cache::HeapCache;
 pub use heap_supply::{BlockAllocator, HeapSupply, SharedHeap};
-pub use map::{MapError, MapKind, MapRequest, tables_needed};
+pub use map::{MapError, MapKind, MapRequest, joined, tables_needed};
 pub use plan::{MAX_RANGES, MemoryPlan};
 pub use size_class::{MAGAZINE_BLOCKS, MAGAZINE_BYTES, SizeClass};
 pub use stack_layout::{StackLayout, StackPart, StackPlace};

@@ -1,7 +1,7 @@
 //! The GIC, the interrupts of the timer, and the translation of addresses by buses.
 
 use stillpoint::dt::{DeviceTree, DtError, GicDesc, MAX_REDISTRIBUTOR_REGIONS, NodeKind};
-use stillpoint::platform::Trigger;
+use stillpoint::platform::{Irq, Trigger};
 
 use crate::blobs::tree;
 use crate::trees::range;
@@ -185,4 +185,41 @@ fn addresses_that_lead_nowhere_are_errors() {
     assert_eq!(gic(top, end), Err(DtError::AddressOverflow(NodeKind::Gic)));
     let off = format!("{one} ranges; status = \"disabled\";");
     assert_eq!(gic(&off, regs), Err(DtError::NodeMissing(NodeKind::Gic)));
+}
+
+#[test]
+fn places_for_virtio_devices_are_found_in_their_order() {
+    let copy = tree(
+        "#address-cells = <1>; #size-cells = <1>; interrupt-parent = <&gic>;
+         gic: gic { compatible = \"arm,gic-v3\"; #interrupt-cells = <3>; };
+         virtio@a000 { compatible = \"virtio,mmio\"; reg = <0xa000 0x200>;
+                       interrupts = <0 16 1>; dma-coherent; };
+         virtio@b000 { compatible = \"virtio,mmio\"; reg = <0xb000 0x80>; };
+         virtio@c000 { compatible = \"virtio,mmio\"; reg = <0xc000 0x200>;
+                       status = \"disabled\"; };
+         bus { #address-cells = <1>; #size-cells = <1>; ranges = <0 0x10000 0x10000>;
+               dma-coherent;
+               virtio@0 { compatible = \"virtio,mmio\"; reg = <0 0x200>; dma-noncoherent; };
+               virtio@1000 { compatible = \"virtio,mmio\"; reg = <0x1000 0x200>; }; };",
+    );
+    let tree = DeviceTree::new(&copy).unwrap();
+    let places: Vec<_> = tree.virtio_mmio().collect();
+    let [Ok(first), short, Ok(second), Ok(third)] = places[..] else {
+        panic!("{places:?}");
+    };
+    assert_eq!(first.registers, range(0xa000, 0x200));
+    assert!(first.coherent);
+    let line = first.interrupt.unwrap();
+    assert_eq!((line.irq, line.trigger), (Irq::Spi(48), Trigger::Edge));
+    assert_eq!(
+        short,
+        Err(DtError::BadProperty(NodeKind::Virtio, "reg")),
+        "less than the registers"
+    );
+    assert_eq!(second.registers, range(0x10000, 0x200));
+    assert!(!second.coherent, "its own word counts");
+    let none = DtError::PropertyMissing(NodeKind::Virtio, "interrupts");
+    assert_eq!(second.interrupt, Err(none));
+    assert_eq!(third.registers, range(0x11000, 0x200));
+    assert!(third.coherent, "as its bus says");
 }

@@ -80,6 +80,11 @@ fn read_all(tree: &DeviceTree<'_>, copy: &[u8]) {
     if let Ok(Some(BoardPower::BcmWatchdog { registers })) = tree.board_power() {
         holds_bytes(registers);
     }
+    for place in bounded(tree.virtio_mmio(), copy).flatten() {
+        holds_bytes(place.registers);
+        assert!(place.registers.size() >= 0x100, "{place:?}");
+        place.interrupt.into_iter().for_each(sane_line);
+    }
     match tree.gic() {
         Ok(GicDesc::V3 {
             distributor,

@@ -16,6 +16,7 @@ mod memory;
 mod psci;
 mod text;
 mod timer;
+mod virtio;
 mod walk;
 
 pub use address::PhysRange;
@@ -27,6 +28,7 @@ pub use interrupt::InterruptSpec;
 pub use psci::{PsciBinding, PsciDesc};
 pub use text::{Text, TextFlaw};
 pub use timer::TimerDesc;
+pub use virtio::VirtioMmioDesc;
 
 use fdt::Fdt;
 

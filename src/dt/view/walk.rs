@@ -131,26 +131,38 @@ impl<'a> DeviceTree<'a> {
         })
     }
 
+    /// Calls `look` for each node in the tree's order, and returns what it returns as `Some`.
+    /// The iterator has a size of about 4 KiB.
+    pub(super) fn filter_map<'b, T>(
+        &'b self,
+        mut look: impl FnMut(&Path<'b, 'a>) -> Option<T>,
+    ) -> impl Iterator<Item = T> {
+        let mut nodes = self.nodes();
+        let mut place = None;
+        core::iter::from_fn(move || {
+            loop {
+                let (depth, node) = nodes.next()?;
+                let path = place.get_or_insert(Path {
+                    nodes: [node; MAX_DEPTH],
+                    depth,
+                    node,
+                });
+                (path.depth, path.node) = (depth, node);
+                // There is room for it (nesting-is-bounded).
+                *path.nodes.get_mut(depth)? = node;
+                if let Some(found) = look(path) {
+                    return Some(found);
+                }
+            }
+        })
+    }
+
     /// Calls `look` for each node in the tree's order until it returns `Some`; returns that.
     pub(super) fn find_map<'b, T>(
         &'b self,
-        mut look: impl FnMut(&Path<'b, 'a>) -> Option<T>,
+        look: impl FnMut(&Path<'b, 'a>) -> Option<T>,
     ) -> Option<T> {
-        let mut nodes = self.nodes();
-        let (depth, node) = nodes.next()?;
-        let mut path = Path {
-            nodes: [node; MAX_DEPTH],
-            depth,
-            node,
-        };
-        loop {
-            if let Some(found) = look(&path) {
-                return Some(found);
-            }
-            (path.depth, path.node) = nodes.next()?;
-            // There is room for it (nesting-is-bounded).
-            *path.nodes.get_mut(path.depth)? = path.node;
-        }
+        self.filter_map(look).next()
     }
 
     /// Calls `read` for the node at `path`, if there is one; returns its result.
