@@ -12,7 +12,8 @@
 //!                  sync                    atomics, spin locks, WaitPoint
 //!                  cpu                     numbers, masks, per-CPU data
 //!        platform, time, trace             traits of the machine; instants; trace rings
-//!         device, coherency                register values; protocols of CPUs with caches off
+//!     device, coherency, virtio            register values; protocols of CPUs with caches off, and
+//!                                          of devices with queues
 //!                  net                     sockets over smoltcp, for any port that carries frames
 //!                 patch                    code that is changed while it runs
 //!    memory, dt, bootargs, sched           memory plan; device tree; command line; threads, timers,
@@ -223,6 +224,10 @@ mod time;
 pub mod trace;
 #[cfg(not(feature = "internals"))]
 mod trace;
+#[cfg(all(feature = "internals", feature = "virtio", not(loom)))]
+pub mod virtio;
+#[cfg(all(not(feature = "internals"), feature = "virtio", not(loom)))]
+mod virtio;
 
 #[cfg(all(feature = "internals", machine))]
 pub mod arch;

@@ -35,7 +35,7 @@ const LAYERS: &[&[&str]] = &[
     &["sync"],
     &["cpu"],
     &["platform", "time", "trace"],
-    &["device", "coherency", "patch", "net"],
+    &["device", "coherency", "patch", "virtio", "net"],
     &["memory", "dt", "bootargs", "sched"],
     &["smp"],
     &["rcu"],
@@ -65,6 +65,7 @@ const HARDWARE_NAMES: &[&str] = &[
     "coherency",
     "patch",
     "symbols",
+    "virtio",
 ];
 
 /// What only drivers may name beside those: an interrupt controller plans its SGIs.
@@ -115,6 +116,7 @@ const MAY_BE_UNSAFE: &[&[&str]] = &[
     &["module", "slot"],
     &["irq", "handlers"],
     &["irq", "line"],
+    &["virtio", "queue"],
 ];
 
 /// Returns all files of `src`, modules before their children.

@@ -82,6 +82,8 @@ fn make_kernel(early: &Early) -> &'static Kernel {
         timer_ppi: devices.timer_ppi,
         timer_trigger: devices.timer_trigger,
         irqs,
+        #[cfg(feature = "virtio")]
+        places: crate::boot::devices::places(&tree),
         mmu: early.tables.registers(),
         areas: Areas::new(cpus, early.stacks),
     });

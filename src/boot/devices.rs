@@ -10,6 +10,8 @@ use crate::arch::aarch64::pen::Pen;
 use crate::arch::aarch64::timer;
 use crate::boot::cpu_list::list_cpus;
 use crate::boot::early::Early;
+#[cfg(feature = "virtio")]
+use crate::boot::early::is_mappable;
 use crate::cpu::Mpidr;
 use crate::drivers::bcm_watchdog::BcmWatchdog;
 #[cfg(feature = "gicv2")]
@@ -18,6 +20,8 @@ use crate::drivers::gicv2::GicV2;
 use crate::drivers::gicv3::{self, GicV3};
 use crate::dt::{BoardPower, DeviceTree, GicDesc, PhysRange, Redistributors, TimerDesc};
 use crate::kernel::CpuPower;
+#[cfg(feature = "virtio")]
+use crate::kernel::devices::Places;
 use crate::kernel::{console, exit};
 use crate::memory::bytes;
 use crate::platform::{IrqChip, Trigger};
@@ -198,4 +202,25 @@ fn board_power(tree: &DeviceTree<'_>) -> Option<BcmWatchdog> {
             None
         }
     }
+}
+
+/// Returns the places for devices that `tree` names and `early` has mapped. What can't be decoded
+/// or mapped is left out, with a warning.
+#[cfg(feature = "virtio")]
+#[inline(never)] // The walk has a frame of 4 KiB.
+pub(super) fn places(tree: &DeviceTree<'_>) -> Places {
+    let mut places = Places::default();
+    for place in tree.virtio_mmio() {
+        match place {
+            Ok(place) if is_mappable(tree, &place.registers.into()) => {
+                places.virtio_mmio.push(place);
+            }
+            Ok(place) => log::warn!(
+                "virtio@{:x} is left out: its registers can not be mapped",
+                place.registers.start()
+            ),
+            Err(error) => log::warn!("virtio device: {error}"),
+        }
+    }
+    places
 }

@@ -42,6 +42,8 @@ fn main() {
     start_rcu();
     bring_up_others();
     console::enable_input();
+    #[cfg(feature = "virtio")]
+    crate::kernel::devices::start(&kernel.places);
     let status = run_app::<Hw, _>(PROGRAM);
     exit(status.into());
 }

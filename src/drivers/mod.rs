@@ -1,5 +1,5 @@
 //! Drivers for interrupt controllers, serial consoles and a watchdog that turns a board
-//! off.
+//! off, and the registers of virtio devices.
 //!
 //! A driver of an interrupt controller or a console implements a trait of
 //! [`crate::platform`]. Addresses come from the device tree; that of the early console
@@ -20,3 +20,5 @@ pub mod gicv3;
 pub mod pl011;
 #[cfg(feature = "ns16550")]
 pub mod uart16550;
+#[cfg(feature = "virtio")]
+pub mod virtio;

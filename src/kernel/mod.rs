@@ -8,6 +8,8 @@
 mod areas;
 pub(crate) mod console;
 mod cpu_power;
+#[cfg(feature = "virtio")]
+pub(crate) mod devices;
 pub(crate) mod entry;
 pub(crate) mod exit;
 pub(crate) mod heap;
@@ -52,6 +54,8 @@ pub use crate::arch::aarch64::id_registers::id_registers;
 pub use crate::arch::aarch64::traps::{Trap, counted as counted_traps};
 pub use areas::HwThread;
 pub use console::{print, with_console_taken};
+#[cfg(feature = "virtio")]
+pub use devices::{VirtioNet, take_cards};
 pub use exit::{exit, reboot};
 pub use heap::HeapStats;
 pub use hw::Hw;
@@ -118,6 +122,9 @@ pub struct Kernel {
     pub(crate) timer_trigger: Trigger,
     /// The lines of devices.
     pub irqs: IrqTable<Hw>,
+    /// The places for devices that the tree names.
+    #[cfg(feature = "virtio")]
+    pub(crate) places: devices::Places,
     /// The MMU's registers, which every CPU sets at its entry.
     pub(crate) mmu: MmuRegisters,
     /// Each CPU's memory, and the pool of stacks.

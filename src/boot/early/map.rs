@@ -4,9 +4,13 @@ use core::ops::Range;
 
 use super::{EarlyError, range};
 use crate::arch::aarch64::image;
+#[cfg(feature = "virtio")]
+use crate::arch::aarch64::mmu;
 use crate::device::gic::{GICV2_CPU_INTERFACE_SIZE, GICV2_DISTRIBUTOR_SIZE};
 use crate::drivers::early;
 use crate::dt::{BoardPower, ConsoleDesc, ConsoleKind, DeviceTree, GicDesc, PhysRange};
+#[cfg(feature = "virtio")]
+use crate::memory::joined;
 use crate::memory::{MapKind, MapRequest, MemoryPlan, StackLayout, bytes};
 
 /// Returns the whole address map. A later request wins over an earlier one, so RAM comes
@@ -42,6 +46,36 @@ pub(super) fn requests<'a>(
         .chain(own)
         .chain(guards)
         .chain(devices(tree))
+        .chain(optional(tree))
+}
+
+/// Returns the registers of devices that a machine can do without: those of them that lie where
+/// they can be mapped.
+#[cfg(feature = "virtio")]
+fn optional<'a>(tree: &'a DeviceTree<'_>) -> impl Iterator<Item = MapRequest> + 'a {
+    let places = tree.virtio_mmio().flatten();
+    let ranges = places.map(|place| range(place.registers));
+    joined(
+        ranges
+            .filter(|range| is_mappable(tree, range))
+            .map(|range| {
+                let Range { start, end } = bytes(&range);
+                MapRequest::around(start, end, MapKind::Device)
+            }),
+    )
+}
+
+#[cfg(not(feature = "virtio"))]
+fn optional(_: &DeviceTree<'_>) -> impl Iterator<Item = MapRequest> {
+    core::iter::empty()
+}
+
+/// Returns whether the registers of a device at `range` can be mapped: the tree has no RAM there,
+/// and this CPU can address them.
+#[cfg(feature = "virtio")]
+pub(in crate::boot) fn is_mappable(tree: &DeviceTree<'_>, range: &Range<u64>) -> bool {
+    let end = usize::try_from(range.end).unwrap_or(usize::MAX);
+    range.start != 0 && mmu::can_address(end) && !is_memory(tree, range)
 }
 
 /// Returns whether the tree has RAM anywhere in `range`.

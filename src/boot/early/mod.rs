@@ -27,6 +27,8 @@ use crate::sync::UnsafeCell;
 
 pub(super) use console::NotTaken;
 pub use error::{EarlyError, Purpose};
+#[cfg(feature = "virtio")]
+pub(super) use map::is_mappable;
 use map::{check_devices, requests};
 use plan::{plan_memory, plan_stacks, plan_tables};
 

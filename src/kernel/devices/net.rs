@@ -1,0 +1,146 @@
+//! Virtio's network card, as the network uses it.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+
+#[cfg(feature = "net")]
+use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+#[cfg(feature = "net")]
+use smoltcp::time::Instant;
+use virtio_drivers::transport::mmio::MmioTransport;
+
+use super::hal::DeviceMemory;
+use super::{RESET_LIMIT, limit};
+#[cfg(feature = "net")]
+use crate::net::{NetPort, PortStatistics};
+use crate::virtio::{MAX_FRAME, Net, NetStatistics, Received, Room, VirtioError};
+
+/// How many frames each of the two queues has.
+const FRAMES: usize = 64;
+
+type Card = Net<DeviceMemory, MmioTransport<'static>, FRAMES>;
+
+/// A network card.
+pub struct VirtioNet {
+    card: Box<Card>,
+    mac: [u8; 6],
+}
+
+impl VirtioNet {
+    /// Starts the card.
+    ///
+    /// # Errors
+    /// It can't be used.
+    pub(super) fn new(transport: MmioTransport<'static>) -> Result<VirtioNet, VirtioError> {
+        let card = Box::new(Card::new(transport, limit(RESET_LIMIT))?);
+        // An address that is local and of one station, where the device gives none.
+        let mac = card.mac().unwrap_or([0x02, b's', b't', b'i', b'l', b'l']);
+        Ok(VirtioNet { card, mac })
+    }
+
+    /// Returns the card's address.
+    pub fn address(&self) -> [u8; 6] {
+        self.mac
+    }
+
+    /// Sends a copy of `frame`. Returns whether there was room for it.
+    ///
+    /// # Context
+    /// Thread.
+    pub fn send(&mut self, frame: &[u8]) -> bool {
+        let room = self.card.room();
+        room.map(|room| room.send(frame.len(), |bytes| bytes.copy_from_slice(frame)))
+            .is_some()
+    }
+
+    /// Calls `read_fn` with the next frame that has arrived, and returns what that returns; `None`
+    /// if there is none.
+    ///
+    /// # Context
+    /// Thread.
+    pub fn receive_with<R>(&mut self, read_fn: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        let (received, _) = self.card.receive()?;
+        Some(read_fn(received.frame()))
+    }
+
+    /// Returns what the card has done so far.
+    pub fn counts(&self) -> NetStatistics {
+        self.card.statistics()
+    }
+
+    /// Returns the card's address as text.
+    pub fn name(&self) -> String {
+        let [a, b, c, d, e, f] = self.mac;
+        format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+    }
+}
+
+#[cfg(feature = "net")]
+impl Device for VirtioNet {
+    type RxToken<'a> = Frame<'a>;
+    type TxToken<'a> = Place<'a>;
+
+    fn receive(&mut self, _: Instant) -> Option<(Frame<'_>, Place<'_>)> {
+        let (received, room) = self.card.receive()?;
+        Some((Frame(received), Place(room)))
+    }
+
+    fn transmit(&mut self, _: Instant) -> Option<Place<'_>> {
+        self.card.room().map(Place)
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        let mut capabilities = DeviceCapabilities::default();
+        capabilities.medium = Medium::Ethernet;
+        capabilities.max_transmission_unit = MAX_FRAME;
+        capabilities
+    }
+}
+
+/// A frame that has arrived.
+#[cfg(feature = "net")]
+pub struct Frame<'a>(Received<'a>);
+
+#[cfg(feature = "net")]
+impl RxToken for Frame<'_> {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, read_fn: F) -> R {
+        read_fn(self.0.frame())
+    }
+}
+
+/// Room for a frame to send.
+#[cfg(feature = "net")]
+pub struct Place<'a>(Room<'a, DeviceMemory, MmioTransport<'static>, FRAMES>);
+
+#[cfg(feature = "net")]
+impl TxToken for Place<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, write_fn: F) -> R {
+        self.0.send(length, write_fn)
+    }
+}
+
+#[cfg(feature = "net")]
+impl NetPort for VirtioNet {
+    fn mac(&self) -> [u8; 6] {
+        self.mac
+    }
+
+    fn arm(&mut self) -> bool {
+        self.card.arm()
+    }
+
+    fn statistics(&self) -> PortStatistics {
+        let of = self.card.statistics();
+        PortStatistics {
+            rx_packets: of.received,
+            rx_bytes: of.received_bytes,
+            rx_errors: of.bad,
+            rx_dropped: 0,
+            tx_packets: of.sent,
+            tx_bytes: of.sent_bytes,
+            tx_errors: 0,
+            tx_dropped: of.dropped,
+        }
+    }
+}
