@@ -60,6 +60,10 @@ pub const STOP_EVENTS: usize = if cfg!(loom) { 2 } else { 256 };
 /// more of those that wake the others.
 pub const SCHED_EVENTS: usize = if cfg!(loom) { 2 } else { 512 };
 
+/// Events in the trace ring of the governor: 32 bytes each, which are allocated when it first has
+/// something to record.
+pub const GOVERNOR_EVENTS: usize = if cfg!(loom) { 2 } else { 512 };
+
 /// How long an ordinary thread may run while another one waits for its CPU (the length of
 /// Linux's tick at HZ=250).
 pub const NORMAL_SLICE: Duration = Duration::from_millis(4);

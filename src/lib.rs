@@ -24,7 +24,8 @@
 //!              stop_machine                stoppers and the still point
 //!                 module                   references to what may be unloaded
 //!                hotplug                   the state table and the walks
-//!                  pool                    jobs, and the workers that take them
+//!             pool, governor               jobs, and the workers that take them; how many CPUs
+//!                                          are online
 //!              shell, lab                  commands, over a small trait; races that are replayed
 //!   ─────────────────────────────────────────────────────────────────────────
 //!                 kernel                   the one kernel: `Hw`, heap, console, panic
@@ -152,6 +153,10 @@ mod escape;
 pub mod fault;
 #[cfg(not(feature = "internals"))]
 mod fault;
+#[cfg(feature = "internals")]
+pub mod governor;
+#[cfg(not(feature = "internals"))]
+mod governor;
 #[cfg(feature = "internals")]
 pub mod hotplug;
 #[cfg(not(feature = "internals"))]

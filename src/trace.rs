@@ -33,6 +33,7 @@
 
 #![forbid(unsafe_code)]
 
+mod governor;
 mod ring;
 mod sched;
 
@@ -44,9 +45,11 @@ use crate::config::{STOP_EVENTS, WALK_EVENTS};
 use crate::cpu::{CpuId, PerCpu};
 use crate::sync::{IrqGuard, LocalCpu, Once};
 use crate::time::Instant;
+use governor::GovernorRing;
 use ring::{Ring, Slot};
 use sched::SchedRing;
 
+pub use governor::{GovernorEvent, GovernorRecord, Load, Reason};
 pub use ring::Missing;
 pub use sched::{NoMemory, SchedEvent, SchedRecord};
 
@@ -195,6 +198,7 @@ pub struct Trace {
     walks: PerCpu<Ring<[Slot<1>; WALK_EVENTS], 1>>,
     stops: PerCpu<Ring<[Slot<1>; STOP_EVENTS], 1>>,
     sched: Once<PerCpu<SchedRing>>,
+    governor: Once<GovernorRing>,
 }
 
 impl Trace {
@@ -204,6 +208,7 @@ impl Trace {
             walks: PerCpu::new(cpus, |_| Ring::new(array::from_fn(|_| Slot::new()))),
             stops: PerCpu::new(cpus, |_| Ring::new(array::from_fn(|_| Slot::new()))),
             sched: Once::new(),
+            governor: Once::new(),
         }
     }
 

@@ -43,7 +43,7 @@ const LAYERS: &[&[&str]] = &[
     &["stop_machine"],
     &["module"],
     &["hotplug"],
-    &["pool"],
+    &["pool", "governor"],
     &["shell", "lab"],
 ];
 

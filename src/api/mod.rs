@@ -9,6 +9,7 @@
 //! | [`cpu`] | numbers and sets of CPUs, cross calls, per-CPU variables |
 //! | [`irq`] | interrupts of devices: handlers, affinity |
 //! | [`hotplug`] | bringing CPUs up and taking them down, steps that follow them |
+//! | [`governor`] | what decides how many CPUs are online |
 //! | [`pool`] | jobs for all CPUs that are there |
 //! | [`task`] | futures: tasks of a pool, and a thread that waits for one |
 //! | [`stop`] | the still point |
@@ -47,6 +48,7 @@ mod termination;
 pub mod args;
 pub mod console;
 pub mod cpu;
+pub mod governor;
 pub mod hotplug;
 pub mod irq;
 pub mod log;

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use crate::bootargs::BootArgs;
 use crate::cpu::{CpuId, CpuMask};
 use crate::hotplug::{BatchError, CpuUpError};
-use crate::kernel::{Hw, console, exit, kernel, log_boot_walk, log_walk};
+use crate::kernel::{Hw, console, exit, governor, kernel, log_boot_walk, log_walk};
 use crate::platform::Platform;
 use crate::sched::{Class, run_app};
 use crate::sync::Once;
@@ -41,6 +41,7 @@ fn main() {
     assert!(walked.is_ok(), "BUG: the boot CPU fails: {walked:?}");
     start_rcu();
     bring_up_others();
+    governor::start(BootArgs::parse(kernel.bootargs).governor);
     console::enable_input();
     #[cfg(feature = "virtio")]
     crate::kernel::devices::start(&kernel.places);

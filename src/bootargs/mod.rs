@@ -13,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+mod governor;
 mod parallel;
 mod program;
 mod test_args;
@@ -31,6 +32,7 @@ use crate::escape::Escaped;
 use crate::sched::Priority;
 use words::words;
 
+pub use governor::Governor;
 pub use parallel::Parallel;
 pub use test_args::TestArgs;
 pub use words::BootArg;
@@ -89,6 +91,8 @@ pub struct BootArgs<'a> {
     pub cpu_down_flushes: bool,
     /// `cpuhp.parallel=off|split|on|late`: how several CPUs come up at once.
     pub parallel: Parallel,
+    /// `governor=performance|ondemand|userspace`: what decides how many CPUs are online.
+    pub governor: Governor,
     /// `tracing_on=0`: record no events of hotplug and of stops. `1`, and no such word: do.
     pub tracing_off: bool,
     /// The whole line.
@@ -120,6 +124,7 @@ impl<'a> BootArgs<'a> {
                 Setting::Watchdog(seconds) => args.watchdog_thresh = Some(seconds),
                 Setting::DownFlushes(flushes) => args.cpu_down_flushes = flushes,
                 Setting::Parallel(how) => args.parallel = how,
+                Setting::Governor(governor) => args.governor = governor,
                 Setting::Tracing(on) => args.tracing_off = !on,
                 Setting::Unknown(_) => {}
             }
@@ -274,6 +279,8 @@ enum Setting<'a> {
     DownFlushes(bool),
     /// `cpuhp.parallel=` with this value.
     Parallel(Parallel),
+    /// `governor=` with this value.
+    Governor(Governor),
     /// `tracing_on=`, with 1 or 0.
     Tracing(bool),
     /// A word that the kernel doesn't know.
@@ -347,6 +354,10 @@ fn interpret(arg: BootArg<'_>) -> Result<Setting<'_>, BootArgErrorKind> {
         },
         "cpuhp.parallel" => match Parallel::from_name(value?) {
             Some(how) => Ok(Setting::Parallel(how)),
+            None => Err(BootArgErrorKind::BadValue),
+        },
+        "governor" => match Governor::from_name(value?) {
+            Some(governor) => Ok(Setting::Governor(governor)),
             None => Err(BootArgErrorKind::BadValue),
         },
         "tracing_on" => match value? {

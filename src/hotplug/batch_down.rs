@@ -117,22 +117,38 @@ impl<P: HotplugHost> Hotplug<P> {
             }
             return failures.into_result();
         }
-        let mut held = match self.begin_operation_until(deadline) {
+        match self.begin_down(cpus, deadline, &mut failures) {
+            Some(mut held) => {
+                self.governed.claim(cpus);
+                self.go_down_together(cpus, deadline, &mut held)
+            }
+            None => failures.into_result(),
+        }
+    }
+
+    /// Begins an operation that takes `cpus` down. Adds to `failures` why it doesn't take place.
+    pub(super) fn begin_down(
+        &self,
+        cpus: &CpuMask,
+        deadline: Instant,
+        failures: &mut Failures<CpuDownError>,
+    ) -> Option<Operation<'_, P>> {
+        let held = match self.begin_operation_until(deadline) {
             Ok(Ok(held)) => held,
             Ok(Err(awaited)) => {
                 failures.add_all(cpus, |cpu| CpuDownError::Late { cpu, awaited });
-                return failures.into_result();
+                return None;
             }
             Err(why) => {
                 failures.add_all(cpus, |_| why.into());
-                return failures.into_result();
+                return None;
             }
         };
         match self.refuse_if_disabled() {
-            Ok(()) => self.go_down_together(cpus, deadline, &mut held),
+            Ok(()) => Some(held),
             Err(why) => {
                 failures.add_all(cpus, |_| why.into());
-                failures.into_result()
+                None
             }
         }
     }

@@ -136,6 +136,7 @@ impl<P: HotplugHost> Hotplug<P> {
             Err(why) => failures.add_all(cpus, |_| why),
             Ok(mut held) => {
                 let there = cpus.and(P::masks().possible());
+                self.governed.claim(&there);
                 let missing = cpus.without(&there);
                 failures.add_all(&missing, |cpu| CpuUpError::NoSuchCpu(cpu.index()));
                 let is_wanted = |cpu: &CpuId| self.state(*cpu).state() < ALL_UP;

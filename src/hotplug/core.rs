@@ -6,6 +6,7 @@ use crate::cpu::{CpuId, PerCpu};
 use crate::hotplug::batch::BatchWait;
 use crate::hotplug::control_steps::Limits;
 use crate::hotplug::cpuhp::Command;
+use crate::hotplug::governed::Governed;
 use crate::hotplug::services::Services;
 use crate::hotplug::talk::Talk;
 use crate::hotplug::{
@@ -39,6 +40,8 @@ pub struct Hotplug<P: HotplugHost> {
     pub(super) limits: Limits,
     /// How many guards disable hotplug: see [`freeze`](crate::hotplug).
     pub(super) disabled: AtomicU32,
+    /// The CPUs that the governor has taken down.
+    pub(super) governed: Governed,
     /// How long control and a CPU wait for each other before they sleep.
     pub(super) talk: Talk,
     /// How several CPUs come up: [`Parallel`], as a number. Relaxed: it orders nothing.
@@ -91,6 +94,7 @@ impl<P: HotplugHost> Hotplug<P> {
             asleep: WaitPoint::new(),
             services: Services::new(cpus),
             limits: Limits::new::<P>(),
+            governed: Governed::new(),
             talk: Talk::new(),
             disabled: AtomicU32::new(0),
             parallel: AtomicU8::new(Parallel::default() as u8),

@@ -30,6 +30,12 @@ pub trait HotplugHost: StopHost + GraceHost {
     /// [`OutOfStacks`].
     fn prepare_area(cpu: CpuId) -> Result<(), OutOfStacks>;
 
+    /// An operation on CPUs is over, and its locks are free.
+    ///
+    /// # Context
+    /// Thread.
+    fn operation_over() {}
+
     /// Returns the state table. A host test's table has steps that fail where these can't.
     fn steps() -> &'static [Step<StepContext>] {
         steps::<Self>()

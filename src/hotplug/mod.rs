@@ -88,6 +88,7 @@ mod cpuhp;
 mod deadline;
 mod error;
 mod freeze;
+mod governed;
 mod handle;
 mod handshake;
 mod health;

@@ -52,6 +52,7 @@ impl<P: HotplugHost> Hotplug<P> {
         if !P::masks().possible().contains(cpu) {
             return Err(CpuUpError::NoSuchCpu(cpu.index()));
         }
+        self.governed.claim(&CpuMask::of(cpu));
         if self.state(cpu).state() == ALL_UP {
             return Ok(());
         }
@@ -211,6 +212,7 @@ impl<P: HotplugHost> Hotplug<P> {
         if !P::masks().possible().contains(cpu) {
             return Err(CpuDownError::NoSuchCpu(cpu.index()));
         }
+        self.governed.claim(&CpuMask::of(cpu));
         self.go_down_to(cpu, 0, deadline, &mut held)
     }
 

@@ -14,6 +14,7 @@
 //! [`Place::PostDead`]: crate::hotplug::Place::PostDead
 
 use alloc::sync::Arc;
+use core::marker::PhantomData;
 
 use crate::cpu::CpuMask;
 use crate::hotplug::{Awaited, Hotplug, HotplugHost, InstallError, NewStep, Passing, StepHandle};
@@ -28,6 +29,16 @@ pub(super) struct Operation<'a, P: HotplugHost> {
     _add_remove: AddRemoveGuard<'a, P>,
     /// (`walk-is-urgent` of `operation`)
     _urgent: LentUrgency<P>,
+    _told: Told<P>,
+}
+
+/// Says that an operation is over, when it is dropped.
+struct Told<P: HotplugHost>(PhantomData<fn() -> P>);
+
+impl<P: HotplugHost> Drop for Told<P> {
+    fn drop(&mut self) {
+        P::operation_over();
+    }
 }
 
 impl<'a, P: HotplugHost> Operation<'a, P> {
@@ -86,6 +97,7 @@ impl<P: HotplugHost> Hotplug<P> {
             cpus: Some(self.lock.write_if_it_may()?),
             _add_remove: add_remove,
             _urgent: urgent,
+            _told: Told(PhantomData),
         })
     }
 
@@ -108,6 +120,7 @@ impl<P: HotplugHost> Hotplug<P> {
                 cpus: Some(cpus),
                 _add_remove: add_remove,
                 _urgent: urgent,
+                _told: Told(PhantomData),
             }),
             Err(reader) => Err(reader.map_or(Awaited::Nothing, Awaited::Reader)),
         })

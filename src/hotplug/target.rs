@@ -18,7 +18,7 @@
 
 use core::fmt;
 
-use crate::cpu::CpuId;
+use crate::cpu::{CpuId, CpuMask};
 use crate::errno::Errno;
 use crate::hotplug::{
     ALL_UP, CpuDownError, CpuUpError, Hotplug, HotplugDisabled, HotplugHost, SlotRows, StepName,
@@ -137,6 +137,7 @@ impl<P: HotplugHost> Hotplug<P> {
         if state > ONLINE || !self.may_rest(target) {
             return Err(TargetError::NoRestingPlace(state));
         }
+        self.governed.claim(&CpuMask::of(cpu));
         let now = self.state(cpu);
         let up = now.state();
         // Of the last step perhaps only some instances are up: the others follow.

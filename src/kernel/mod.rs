@@ -12,6 +12,7 @@ mod cpu_power;
 pub(crate) mod devices;
 pub(crate) mod entry;
 pub(crate) mod exit;
+pub(crate) mod governor;
 pub(crate) mod heap;
 mod hw;
 mod interrupts;

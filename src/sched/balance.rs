@@ -84,6 +84,9 @@ impl<P: SchedHost> Scheduler<P> {
     /// Tells the other CPUs that `now` movable threads wait on `cpu`, and not `before`.
     fn publish_waiting(&self, cpu: CpuId, before: u64, now: u64) {
         self.cpus.get(cpu).waiting.store(now, Ordering::Relaxed);
+        if P::accounts_waits() {
+            self.account_wait(cpu, before, now);
+        }
         if before == 0 {
             self.overloaded.fetch_add(1, Ordering::Relaxed);
         } else if now == 0 {

@@ -5,6 +5,7 @@
 use crate::sched::SchedHost;
 use crate::sched::class::NORMAL_LEVEL;
 use crate::sched::lock::Completion;
+use crate::sched::waits::Waits;
 use crate::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
 
 /// The record of one CPU.
@@ -12,6 +13,8 @@ pub(super) struct CpuRecord<P: SchedHost> {
     /// Number of movable threads queued here, for CPUs that look for work. Relaxed: a
     /// hint, stored under the run-queue lock.
     pub(super) waiting: AtomicU64,
+    /// How long they have waited.
+    pub(super) waits: Waits,
     /// The level of the most urgent movable realtime thread that waits here. Relaxed: a
     /// hint, stored under the run-queue lock.
     pub(super) waiting_level: AtomicUsize,
@@ -31,6 +34,7 @@ impl<P: SchedHost> CpuRecord<P> {
     pub(super) fn new() -> Self {
         CpuRecord {
             waiting: AtomicU64::new(0),
+            waits: Waits::new(),
             waiting_level: AtomicUsize::new(NORMAL_LEVEL),
             pinned: AtomicU32::new(0),
             bound: AtomicU32::new(0),

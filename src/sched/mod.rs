@@ -126,6 +126,7 @@ mod timer;
 mod timers;
 mod urgency;
 mod usage;
+mod waits;
 mod wake;
 
 pub use crate::platform::ThreadName;
@@ -140,6 +141,7 @@ pub use spawn::{Rank, SpawnError};
 pub use thread_state::ThreadState;
 pub use timer::Timer;
 pub use usage::Usage;
+pub use waits::CpuLoad;
 
 internal!(affinity::{Affinity, Unpinned});
 internal!(call_count::CallCount);

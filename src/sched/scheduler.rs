@@ -70,6 +70,18 @@ pub trait SchedHost: Platform {
     ) {
         Self::trace(event);
     }
+
+    /// Returns whether the time is counted for which threads wait for a CPU.
+    #[inline(always)] // A static key on the target.
+    fn accounts_waits() -> bool {
+        false
+    }
+
+    /// A thread waits for a CPU, where none did, while such time is counted.
+    ///
+    /// # Context
+    /// Under the lock of a run queue, IRQs masked: wakes no thread.
+    fn threads_wait() {}
 }
 
 /// Run queues, timers and threads of all CPUs.

@@ -8,7 +8,7 @@ use crate::cpu::{CpuId, CpuMask};
 use crate::hotplug::{ApRefusal, Hotplug, HotplugHost, Life, Parked, decode_refusal};
 use crate::kernel::areas::HwThread;
 use crate::kernel::kernel;
-use crate::kernel::{Hw, heap, test_hooks};
+use crate::kernel::{Hw, governor, heap, test_hooks};
 use crate::platform::{CpuOps, OutOfStacks, PowerState, PsciError, Sgi};
 use crate::sync::LocalCpu;
 use crate::sync::atomic::{AtomicU32, Ordering};
@@ -48,6 +48,10 @@ fn decode_off(word: u64) -> Option<PsciError> {
 }
 
 impl HotplugHost for Hw {
+    fn operation_over() {
+        governor::operation_over();
+    }
+
     fn hotplug() -> &'static Hotplug<Self> {
         &kernel().hotplug
     }

@@ -13,6 +13,7 @@ use crate::arch::aarch64::{cpu_local, hint, irq, thread_head, timer};
 use crate::config::{MASK_WORDS, PMR_CLOSED, PMR_OPEN};
 use crate::cpu::{CpuId, CpuMask, CpuMasks};
 use crate::kernel::areas::HwThread;
+use crate::kernel::governor::{self, WAITS};
 use crate::kernel::static_key::static_branch_unlikely;
 use crate::kernel::tracing::{self, IrqSpan, SCHED_TRACING, TRACING};
 use crate::kernel::{console, interrupts, panic, watchdog};
@@ -439,6 +440,15 @@ impl SchedHost for Hw {
         if static_branch_unlikely!(TRACING) {
             kernel().trace.write_masked(masked, cpu, now_fn(), event);
         }
+    }
+
+    #[inline(always)] // Off, it is one NOP.
+    fn accounts_waits() -> bool {
+        static_branch_unlikely!(WAITS)
+    }
+
+    fn threads_wait() {
+        governor::threads_wait();
     }
 }
 

@@ -19,12 +19,13 @@ use crate::report::{Progress, repeat, to_repeat};
 use crate::stages::done;
 
 /// The programs that take seconds, the longest first.
-const LONG: [&str; 11] = [
+const LONG: [&str; 12] = [
     "host_dt",
     "host_compile_fail",
     "host_hotplug",
     "host_caches",
     "host_policy",
+    "host_governor",
     "loom_multi_stop",
     "loom_abort",
     "loom_calls",

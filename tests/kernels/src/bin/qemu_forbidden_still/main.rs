@@ -19,6 +19,7 @@
 // Functions of hotplug, which wait for others of their kind.
 //@ cases: cpu-up cpu-down cpu-down-before cpus-up cpus-down cpus-down-before set-target
 //@ cases: freeze thaw disable registration
+//@ cases: governor set-governor tunables set-tunables set-cpus statistics
 //@ cases: on-cpus post-dead enable enable-nocalls prepare prepare-nocalls init-nocalls
 //@ cases: multi multi-prepare add add-nocalls remove-instance remove-instance-nocalls
 //@ cases: remove-multi remove-step remove-step-nocalls register remove-service remove-residents
@@ -102,6 +103,8 @@
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls Timer::cancel, which may wait
 //@ case: cpu-.*|cpus-up|cpus-down.*|set-target|freeze|thaw|disable|registration
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls a function of hotplug, which may wait
+//@ case: governor|set-governor|tunables|set-tunables|set-cpus|statistics
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls a function of hotplug, which may wait
 //@ case: on-cpus|post-dead|enable.*|prepare.*|init-.*|multi.*|add.*|remove-.*|register
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: (the function of a stop calls a function of hotplug, which may wait|a function allocates in a still point)
 //@ case: synchronize
@@ -147,6 +150,7 @@ use core::hint::black_box;
 use core::mem::forget;
 use core::time::Duration;
 
+use stillpoint::api::governor::{Governor, Tunables};
 use stillpoint::api::hotplug::{
     EnableStep, InitStep, MultiPrepareStepBuilder, MultiStepBuilder, PrepareStep, Service,
 };
@@ -158,7 +162,7 @@ use stillpoint::api::sync::{
 };
 use stillpoint::api::thread::{Builder, Class};
 use stillpoint::api::time::{Instant, Timer};
-use stillpoint::api::{args, console, cpu, hotplug, rcu, stop, task, thread, time};
+use stillpoint::api::{args, console, cpu, governor, hotplug, rcu, stop, task, thread, time};
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::kernel::kernel;
 use stillpoint::println;
@@ -289,6 +293,12 @@ fn of_hotplug(case: &str) {
         "set-target" => drop(hotplug::cpu_set_target(other(), 0)),
         "freeze" => drop(hotplug::freeze(CpuId::BOOT)),
         "disable" => drop(hotplug::disable()),
+        "governor" => drop(governor::governor()),
+        "set-governor" => drop(governor::set_governor(Governor::Ondemand)),
+        "tunables" => drop(governor::tunables()),
+        "set-tunables" => drop(governor::set_tunables(Tunables::new(1))),
+        "set-cpus" => drop(governor::set_cpus(1)),
+        "statistics" => drop(governor::statistics()),
         "registration" => drop(hotplug::registration_lock()),
         "on-cpus" => drop(hotplug::on_cpus(|_| (), |_| ())),
         "post-dead" => drop(hotplug::post_dead("never", |_| ())),

@@ -66,7 +66,13 @@ type HostRun = (&'static str, Vec<String>);
 
 /// The test files that compute for seconds, and are built for that. The others run for a
 /// moment, and most of their time would be their optimization.
-const COMPUTE: [&str; 4] = ["host_caches", "host_dt", "host_heap", "host_policy"];
+const COMPUTE: [&str; 5] = [
+    "host_caches",
+    "host_dt",
+    "host_governor",
+    "host_heap",
+    "host_policy",
+];
 
 /// Cargo's arguments for the files in [`COMPUTE`].
 const OPTIMIZED: [&str; 2] = ["--config", "profile.dev.package.stillpoint.opt-level=1"];
