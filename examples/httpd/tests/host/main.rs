@@ -4,6 +4,7 @@
 mod connection;
 mod metrics;
 mod mutants;
+mod sockets;
 mod support;
 #[path = "../../../../tests/support/xorshift.rs"]
 mod xorshift;
