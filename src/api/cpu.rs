@@ -5,6 +5,8 @@
 //! before the caller uses the set. The guard of
 //! [`cpus_read_lock`](crate::api::hotplug::cpus_read_lock) has sets that last.
 
+use core::time::Duration;
+
 use crate::api::sync::KeepsCpu;
 use crate::kernel::entry::enter;
 use crate::kernel::{Hw, kernel};
@@ -58,6 +60,22 @@ pub fn online_racy() -> CpuMask {
 pub fn active_racy() -> CpuMask {
     let _in_kernel = enter();
     kernel().masks.active()
+}
+
+/// Returns for how long threads, idle ones aside, have had CPU `cpu`, which may be offline now;
+/// `None` if it has never run. Interrupts that came meanwhile are in it. Two of these, and the time
+/// between, are the load of the CPU.
+///
+/// ```no_run
+#[doc = include_str!("../../examples/api/load.rs")]
+/// ```
+///
+/// # Context
+/// Any.
+pub fn run_time(cpu: CpuId) -> Option<Duration> {
+    let _in_kernel = enter();
+    let ticks = kernel().sched.busy_ticks_now(cpu)?;
+    Some(Duration::from_nanos(Hw::frequency().ticks_to_ns(ticks)))
 }
 
 /// Returns the CPU that the caller runs on. A thread may move to another CPU at any time,

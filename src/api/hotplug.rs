@@ -26,7 +26,7 @@ use core::time::Duration;
 use crate::cpu::{CpuId, CpuMask};
 use crate::hotplug;
 use crate::kernel::entry::{Entered, enter};
-use crate::kernel::{Hw, kernel};
+use crate::kernel::{self, Hw, kernel};
 use crate::platform::Platform;
 use crate::sched::lock;
 use crate::time::Instant;
@@ -42,6 +42,7 @@ pub use crate::hotplug::{
     TargetError, ThawError,
 };
 pub use crate::sched::lock::WouldDeadlock;
+pub use crate::trace::Direction;
 
 /// No CPU comes or goes while this exists.
 ///
@@ -123,6 +124,55 @@ pub fn registration_lock() -> Result<RegistrationGuard, WouldDeadlock> {
     let _in_kernel = enter();
     let locked = kernel().hotplug.registration_lock();
     locked.map(|guard| RegistrationGuard(Entered::new(guard)))
+}
+
+/// A CPU's way up or down that is over: see [`last_walks`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Walk {
+    /// The CPU.
+    pub cpu: CpuId,
+    /// Which way it was to go.
+    pub direction: Direction,
+    /// When it began.
+    pub began: Instant,
+    /// When it was over.
+    pub ended: Instant,
+    /// For how long interrupts were off on all CPUs in its still point, if it went through one. CPUs
+    /// that go together have one in common.
+    pub irqs_off: Option<Duration>,
+    /// Whether the CPU got there. Otherwise a step has failed, and the CPU has turned round.
+    pub is_done: bool,
+}
+
+/// Returns the walks of all CPUs that began at `since` or later, in the order of their ends, as far as
+/// the trace still has them: some for each CPU. With the boot argument `tracing_on=0` there are none.
+///
+/// ```no_run
+#[doc = include_str!("../../examples/api/load.rs")]
+/// ```
+///
+/// # Context
+/// Thread; allocates. A walk that isn't over is left out.
+pub fn last_walks(since: Instant) -> Vec<Walk> {
+    let _in_kernel = enter();
+    let of_cpu = |cpu| kernel::walks::walks_since(cpu, since);
+    let walks = kernel().masks.possible().iter().flat_map(of_cpu);
+    let mut walks: Vec<Walk> = walks
+        .filter(|walk| walk.whole)
+        .map(|walk| Walk {
+            cpu: walk.cpu,
+            direction: walk.direction,
+            began: walk.began,
+            ended: walk.ended,
+            irqs_off: walk
+                .irqs_off
+                .map(|ticks| Duration::from_nanos(Hw::frequency().ticks_to_ns(ticks))),
+            is_done: walk.failed.is_none() && !walk.turned_back,
+        })
+        .collect();
+    walks.sort_unstable_by_key(|walk| walk.ended);
+    walks
 }
 
 /// Brings CPU `cpu` online; does nothing if it is online.

@@ -115,6 +115,14 @@ pub(crate) fn export(cpus: impl Iterator<Item = CpuId>) {
     print(format_args!("{timeline}\n"));
 }
 
+/// Returns the walks of `cpu` that the rings have from `since` on, in their order.
+///
+/// # Context
+/// As for [`log_walk`].
+pub(crate) fn walks_since(cpu: CpuId, since: Instant) -> Vec<RecordedWalk> {
+    history_since(cpu, since).0
+}
+
 /// Returns the walks of `cpu`, and the calls of installations and removals for it, that the rings
 /// have from `since` on, in their order.
 fn history_since(cpu: CpuId, since: Instant) -> (Vec<RecordedWalk>, Vec<RecordedCall>) {

@@ -37,4 +37,19 @@ impl<P: SchedHost> Scheduler<P> {
     pub fn busy_ticks(&self, cpu: CpuId) -> Option<u64> {
         self.queue(cpu).lock_irqsave().busy_ticks()
     }
+
+    /// Returns for how many ticks threads other than the idle one have had `cpu` up to now. `None`
+    /// if the CPU has never run.
+    ///
+    /// # Context
+    /// Any but that of a run-queue lock's holder.
+    pub fn busy_ticks_now(&self, cpu: CpuId) -> Option<u64> {
+        let mut queue = self.queue(cpu).lock_irqsave();
+        // An online CPU stays so while interrupts are masked here: it would wait for this CPU in
+        // its still point. On one that is offline no thread is to be charged.
+        if P::masks().online().contains(cpu) {
+            queue.charge_current();
+        }
+        queue.busy_ticks()
+    }
 }

@@ -32,6 +32,7 @@ mod examples {
     pub(crate) mod jobs;
     pub(crate) mod key_users;
     pub(crate) mod late;
+    pub(crate) mod load;
     pub(crate) mod loops;
     pub(crate) mod memory;
     pub(crate) mod module_kinds;

@@ -15,7 +15,7 @@ use stillpoint::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::examples::{
     accounts, bring_up, budgets, builder, callees, calls, cancel, channel, classes, device, freeze,
-    grace_periods, host_name, in_time, instants, items, jobs, key_users, late, loops, memory,
+    grace_periods, host_name, in_time, instants, items, jobs, key_users, late, load, loops, memory,
     module_kinds, parking, per_cpu, permits, pinned, prepared, rcu_box, removal, rest, ring,
     scoped, still_times, take_down, timeouts, timers, turns, usage,
 };
@@ -26,7 +26,12 @@ use kernel_support::unharmed::same;
 pub(crate) fn hotplug() -> bool {
     let last = last_cpu();
     let there = || online_racy() == possible();
-    let mut sound = take_down::give_back(last) & bring_up::take(last).is_ok() & there();
+    let mut sound = true;
+    let walks = load::watch(last, || {
+        sound &= take_down::give_back(last) & bring_up::take(last).is_ok() & there();
+    });
+    let is_more = usize::from(last != CpuId::BOOT);
+    sound &= same("walks", walks, (is_more, is_more));
     // Where the host is slow, CPUs stay when the time is over.
     in_time::give_back_soon(last);
     sound &= cpu_up(last).is_ok();

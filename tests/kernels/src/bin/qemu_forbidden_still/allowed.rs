@@ -158,6 +158,7 @@ fn at_once(ktap: &mut Ktap) {
         thread::set_realtime_runtime(thread::realtime_runtime());
         let hooked = panic::set_hook(hook).is_ok();
         let masks = [cpu::online_racy(), cpu::active_racy(), cpu::present()];
+        let has_run = cpu::run_time(cpu::current()).is_some();
         let stats = (mem::heap_stats(), rcu::stats(), mem::stacks_in_use());
         println!("# {stats:?} {:?}", hotplug::boot_bring_up_time());
         rcu::read(|_| hotplug::cpu_state_racy(CpuId::BOOT) > 0)
@@ -165,6 +166,7 @@ fn at_once(ktap: &mut Ktap) {
             && ONCE.get().is_none()
             && args::var("case").is_some()
             && hooked
+            && has_run
             && masks
                 .iter()
                 .all(|mask| CpuMask::of(CpuId::BOOT).is_subset_of(mask))
