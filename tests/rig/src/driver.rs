@@ -1,6 +1,6 @@
 //! Runs the stages of the check and of the nightly run, and shows how far they are. Each stage
 //! runs in a process of its own, which prints into a log and tells of its
-//! [events](crate::events).
+//! [events](crate::events). Two run at a time where their [lanes](crate::stages::Lane) allow it.
 //!
 //! ```text
 //!   a stage --- its output --- TARGET/NAME/STAGE.log ----.
@@ -9,34 +9,29 @@
 //!                                                              once, a line at the end
 //! ```
 
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, PipeReader, Write, pipe};
+mod watched;
+
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use watched::{FURTHER, Watched};
 
 use crate::config::Config;
 use crate::counts::{Counts, clock, seconds};
-use crate::events::{Event, FILE, Listener};
+use crate::events::Event;
 use crate::interrupt::{Interrupt, end_all};
-use crate::process::{Running, code, this_program};
+use crate::process::collect_all;
 use crate::screen::{Colour, Screen};
-use crate::stages::Stage;
+use crate::stages::{Lane, Stage};
 use crate::summary::{Failure, Summary};
 use crate::times::Times;
-use crate::view::{Place, View};
+use crate::view::Place;
 
-/// How often the live line is made anew.
-const TICK: Duration = Duration::from_millis(100);
-
-/// After which time without a terminal a line tells how far a stage is: the first, and then each
-/// further one.
-const FIRST: Duration = Duration::from_secs(20);
-const FURTHER: Duration = Duration::from_secs(60);
+/// How often the driver looks at its stages.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// How a stage ended.
 pub struct Ended {
@@ -69,32 +64,16 @@ pub struct Driver {
     interrupt: Interrupt,
     times: Times,
     summary: Summary,
-    /// How many stages there are, and how many have begun.
-    all: usize,
-    begun: usize,
-}
-
-/// A stage that runs.
-struct Watched<'a> {
-    place: Place<'a>,
-    log: &'a Path,
-    /// Whether its output is shown at once.
-    at_once: bool,
-    from: Instant,
-    view: View,
-    /// When the next line is due that tells how far it is.
-    next: Duration,
-    failures: u64,
 }
 
 impl Driver {
-    /// Returns the driver of `all` stages, which get the variables of `config`. From here on
-    /// signals interrupt a stage, and don't end this program.
+    /// Returns a driver of stages, which get the variables of `config`. From here on signals
+    /// interrupt a stage, and don't end this program.
     ///
     /// # Errors
     ///
     /// The directory of logs can't be made, or signals can't be caught.
-    pub fn new(kind: Kind, config: Config, all: usize) -> Result<Driver> {
+    pub fn new(kind: Kind, config: Config) -> Result<Driver> {
         let logs = Path::new("target").join(kind.name);
         fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
         Ok(Driver {
@@ -105,8 +84,6 @@ impl Driver {
             summary: Summary::default(),
             kind,
             logs,
-            all,
-            begun: 0,
         })
     }
 
@@ -116,119 +93,152 @@ impl Driver {
         &self.logs
     }
 
-    /// Runs `stage`, prints its line, and returns how it ended. `judge_fn` returns the verdict,
-    /// which is printed before the time. It may also change the status and the command that
-    /// repeats the stage, and add to the log.
+    /// Runs `stages`, and prints a line for each when it has ended. `judge_fn` returns the
+    /// verdict, which is printed before the time. It may also change the status and the command
+    /// that repeats the stage, and add to the log. `ended_fn` is told how each stage has ended, and
+    /// returns whether the others go on; if not, those that run are ended. After an interruption
+    /// none goes on.
     ///
     /// # Errors
     ///
-    /// The stage can't be started or ended, or its log can't be written.
+    /// A stage can't be started or ended, or its log can't be written.
     pub fn run(
         &mut self,
-        stage: &Stage,
-        judge_fn: impl FnOnce(&mut Ended) -> &'static str,
-    ) -> Result<Ended> {
-        self.begun += 1;
-        let log = self.logs.join(stage.name).with_extension("log");
-        let mut watched = Watched {
-            place: Place {
-                number: self.begun,
-                all: self.all,
-                name: stage.name,
-                last: self.times.last(stage.name),
-            },
-            log: &log,
-            at_once: stage.at_once || self.config.verbose == "1",
-            from: Instant::now(),
-            view: View::default(),
-            next: FIRST,
-            failures: 0,
-        };
-        if watched.at_once {
+        stages: &[&Stage],
+        mut judge_fn: impl FnMut(&Stage, &mut Ended) -> &'static str,
+        mut ended_fn: impl FnMut(&Stage, &Ended) -> bool,
+    ) -> Result<()> {
+        let mut waiting: Vec<(usize, &Stage)> = (1..).zip(stages.iter().copied()).collect();
+        let mut running: Vec<(&Stage, Watched)> = Vec::new();
+        loop {
+            let lanes = || running.iter().map(|(stage, _)| self.lane(stage));
+            let may_begin = |at: &usize| {
+                let before = waiting[..*at].iter().map(|(_, stage)| self.lane(stage));
+                self.lane(waiting[*at].1).is_free(before.chain(lanes()))
+            };
+            if let Some(at) = (0..waiting.len()).find(may_begin) {
+                let (number, stage) = waiting.remove(at);
+                let place = Place {
+                    number,
+                    all: stages.len(),
+                    name: stage.name,
+                    last: self.times.last(stage.name),
+                };
+                running.push((stage, self.begin(stage, place)?));
+                continue;
+            }
+            if running.is_empty() {
+                return Ok(());
+            }
+            for (_, watched) in &mut running {
+                self.look_at(watched)?;
+            }
+            collect_all(running.iter_mut().map(|(_, watched)| watched.process()))?;
+            if self.interrupt.signal().is_some() {
+                return self.interrupted(running, ended_fn);
+            }
+            let Some(at) = running.iter().position(|(_, watched)| watched.has_ended()) else {
+                self.show(&mut running);
+                sleep(LOOK);
+                continue;
+            };
+            let (stage, watched) = running.remove(at);
+            if !ended_fn(stage, &self.end(stage, watched, &mut judge_fn)?) {
+                return self.break_off(running);
+            }
+        }
+    }
+
+    /// Returns the lane of `stage`. What is shown at once would be mixed with that of others.
+    fn lane(&self, stage: &Stage) -> Lane {
+        match self.at_once(stage) {
+            true => Lane::Alone,
+            false => stage.lane,
+        }
+    }
+
+    /// Returns whether the output of `stage` is shown at once.
+    fn at_once(&self, stage: &Stage) -> bool {
+        stage.at_once || self.config.verbose == "1"
+    }
+
+    /// Starts `stage`.
+    fn begin<'a>(&mut self, stage: &Stage, place: Place<'a>) -> Result<Watched<'a>> {
+        let at_once = self.at_once(stage);
+        if at_once {
             self.screen.print(&format!("{}:\n", stage.name));
         }
-        let mut ended = self.run_to_log(&mut watched)?;
-        if ended.is_interrupted {
-            self.tell_interrupted(&watched, &ended);
-            return Ok(ended);
+        let log = self.logs.join(stage.name).with_extension("log");
+        Watched::begin(&self.config, self.kind.command, place, log, at_once)
+    }
+
+    /// Takes in what a stage has printed and told.
+    fn look_at(&mut self, watched: &mut Watched) -> Result<()> {
+        while let Some(line) = watched.next_line()? {
+            if watched.at_once {
+                self.screen.print(&line);
+            }
         }
+        let news = watched.news()?;
+        self.take_events(watched, &news);
+        Ok(())
+    }
+
+    /// Takes the end of a stage, prints its line, and returns how it ended.
+    fn end(
+        &mut self,
+        stage: &Stage,
+        mut watched: Watched,
+        judge_fn: impl FnOnce(&Stage, &mut Ended) -> &'static str,
+    ) -> Result<Ended> {
+        self.look_at(&mut watched)?;
+        let mut ended = self.how_ended(&watched, watched.status());
         let before = ended.log.len();
-        let verdict = judge_fn(&mut ended);
+        let verdict = judge_fn(stage, &mut ended);
         let added = &ended.log[before..];
-        let mut file = File::options().append(true).open(&log)?;
-        file.write_all(added.as_bytes())?;
+        watched.add_to_log(added)?;
         self.tell_end(&watched, &ended, verdict, added);
         Ok(ended)
     }
 
-    /// Runs a stage to its end or to an interruption.
-    fn run_to_log(&mut self, watched: &mut Watched) -> Result<Ended> {
-        let log = watched.log;
-        let mut file = File::create(log).with_context(|| log.display().to_string())?;
-        let events = std::path::absolute(log.with_extension("events"))?;
-        let mut listener = Listener::at(&events)?;
-        let mut command = this_program();
-        self.config.export(&mut command);
-        command.args(self.kind.command).arg(watched.place.name);
-        command.env(FILE, &events);
-        let (reader, writer) = pipe()?;
-        command.stdout(writer.try_clone()?).stderr(writer);
-        // In the foreground, because an installation may ask for a password.
-        let mut running = Running::start_in_front(&mut command)?;
-        // Closes the rig's copy of the pipe's writing end, or reading would never end.
-        drop(command);
-        let lines = lines_of(reader);
-        let mut text = Vec::new();
-        let mut is_interrupted = false;
-        let mut looked = Instant::now();
-        loop {
-            match lines.recv_timeout(TICK) {
-                Ok(line) => {
-                    file.write_all(&line)?;
-                    self.take_line(watched, &String::from_utf8_lossy(&line));
-                    text.extend(line);
-                    if looked.elapsed() < TICK {
-                        continue;
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-            looked = Instant::now();
-            running.ended_among_orphans()?;
-            self.take_events(watched, &listener.news()?);
-            if self.interrupt.signal().is_some() {
-                is_interrupted = true;
-                break;
-            }
-            self.show(watched);
-        }
-        // A signal that the whole group gets may end the stage before the loop sees it.
-        is_interrupted |= self.interrupt.signal().is_some();
-        let status = if is_interrupted {
-            running.forget();
-            end_all()?;
-            let signal = self.interrupt.signal().unwrap_or(0);
-            128 + signal
-        } else {
-            code(wait(&mut running)?)
-        };
-        self.take_events(watched, &listener.news()?);
-        Ok(Ended {
+    fn how_ended(&self, watched: &Watched, status: i32) -> Ended {
+        Ended {
             status,
-            log: String::from_utf8_lossy(&text).into_owned(),
+            log: watched.text(),
             took: watched.from.elapsed(),
             repeat: format!("{} {}", self.kind.typed, watched.place.name),
-            is_interrupted,
-        })
+            is_interrupted: self.interrupt.signal().is_some(),
+        }
     }
 
-    fn take_line(&mut self, watched: &mut Watched, line: &str) {
-        if watched.at_once {
-            self.screen.print(line);
-        } else {
-            watched.view.said(line);
+    /// Ends all stages that run, because of a signal, and prints where each was. A signal that the
+    /// whole group gets may have ended one before the driver has seen the signal.
+    fn interrupted(
+        &mut self,
+        running: Vec<(&Stage, Watched)>,
+        mut ended_fn: impl FnMut(&Stage, &Ended) -> bool,
+    ) -> Result<()> {
+        let mut left = Vec::new();
+        for (stage, mut watched) in running {
+            self.look_at(&mut watched)?;
+            let ended = self.how_ended(&watched, 128 + self.interrupt.signal().unwrap_or(0));
+            self.tell_interrupted(&watched, &ended);
+            left.push(watched);
+            ended_fn(stage, &ended);
         }
+        left.into_iter().for_each(Watched::forget);
+        end_all()
+    }
+
+    /// Ends the stages that run beside one that has failed.
+    fn break_off(&mut self, running: Vec<(&Stage, Watched)>) -> Result<()> {
+        for (_, watched) in running {
+            let took = clock(watched.from.elapsed());
+            let line = format!("{} ended after {took}\n", watched.place.head());
+            self.screen.print(&line);
+            watched.forget();
+        }
+        end_all()
     }
 
     /// Takes in `events`, and prints what they tell of failures.
@@ -248,18 +258,20 @@ impl Driver {
         }
     }
 
-    /// Shows how far a stage is: on a terminal always, and elsewhere now and then.
-    fn show(&mut self, watched: &mut Watched) {
-        if watched.at_once {
+    /// Shows how far the stages are: on a terminal always, that which began first, and elsewhere
+    /// each now and then.
+    fn show(&mut self, running: &mut [(&Stage, Watched)]) {
+        if self.screen.is_live() {
+            if let Some((_, watched)) = running.first().filter(|(_, watched)| !watched.at_once) {
+                self.screen.show(&watched.line());
+            }
             return;
         }
-        let elapsed = watched.from.elapsed();
-        let line = || watched.place.line(&watched.view, elapsed);
-        if self.screen.is_live() {
-            self.screen.show(&line());
-        } else if elapsed >= watched.next {
-            self.screen.print(&format!("{}\n", line()));
-            watched.next += FURTHER;
+        for (_, watched) in running {
+            if !watched.at_once && watched.from.elapsed() >= watched.next {
+                self.screen.print(&format!("{}\n", watched.line()));
+                watched.next += FURTHER;
+            }
         }
     }
 
@@ -324,32 +336,6 @@ impl Driver {
     pub fn finish(mut self, last: &str) {
         let text = self.summary.text();
         self.screen.print(&format!("{text}{last}"));
-    }
-}
-
-/// Reads the lines of `reader` in a thread. It ends when nothing writes there any more.
-fn lines_of(reader: PipeReader) -> Receiver<Vec<u8>> {
-    let (sender, lines) = channel();
-    thread::spawn(move || {
-        let mut reader = BufReader::new(reader);
-        loop {
-            let mut line = Vec::new();
-            match reader.read_until(b'\n', &mut line) {
-                Ok(1..) if sender.send(line).is_ok() => {}
-                _ => break,
-            }
-        }
-    });
-    lines
-}
-
-/// Waits for the end of a stage that prints nothing any more.
-fn wait(running: &mut Running) -> Result<ExitStatus> {
-    loop {
-        if let Some(status) = running.ended_among_orphans()? {
-            return Ok(status);
-        }
-        thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -92,23 +92,10 @@ impl Running {
         Ok(self.ended)
     }
 
-    /// Collects the status of each process that has ended and whose parent this program is, or has
-    /// become as a subreaper. Returns the status of this program if it has ended. No thread may
-    /// wait for another program meanwhile.
-    ///
-    /// # Errors
-    ///
-    /// The system can't tell the status of a program.
-    pub fn ended_among_orphans(&mut self) -> Result<Option<ExitStatus>> {
-        while self.ended.is_none() {
-            let Some((process, status)) = wait(WaitOptions::NOHANG)? else {
-                break;
-            };
-            if process.as_raw_nonzero().get() == self.child.id().cast_signed() {
-                self.ended = Some(ExitStatus::from_raw(status.as_raw()));
-            }
-        }
-        Ok(self.ended)
+    /// Returns the status of the program if it has been collected.
+    #[must_use]
+    pub fn status(&self) -> Option<ExitStatus> {
+        self.ended
     }
 
     /// Leaves the program to another part of this one, which ends it and collects its status.
@@ -186,6 +173,29 @@ impl Drop for Running {
             let _status = self.child.wait();
         }
     }
+}
+
+/// Collects the status of each process that has ended and whose parent this program is, or has
+/// become as a subreaper, and keeps those of the programs `all`. No thread may wait for another
+/// program meanwhile.
+///
+/// # Errors
+///
+/// The system can't tell the status of a program.
+pub fn collect_all<'a>(all: impl Iterator<Item = &'a mut Running>) -> Result<()> {
+    let mut all: Vec<&mut Running> = all.collect();
+    // While one of them has not ended, there is a process to wait for.
+    while all.iter().any(|running| running.ended.is_none()) {
+        let Some((process, status)) = wait(WaitOptions::NOHANG)? else {
+            break;
+        };
+        let process = process.as_raw_nonzero().get();
+        let its = |running: &&mut &mut Running| running.child.id().cast_signed() == process;
+        if let Some(running) = all.iter_mut().find(its) {
+            running.ended = Some(ExitStatus::from_raw(status.as_raw()));
+        }
+    }
+    Ok(())
 }
 
 /// Has the program of `command` end when the thread that starts it dies.

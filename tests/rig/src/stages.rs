@@ -10,9 +10,35 @@ use crate::config::Config;
 /// The status of a stage that can't run here; its last line says why.
 pub const SKIP: i32 = 77;
 
+/// What a stage runs beside. Two stages run at a time, one of each lane: a compiler that builds
+/// one crate keeps one of the host's CPUs busy, and the other may do the other lane's work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Beside no other: it judges what happens in time, or needs what those before it have built.
+    Alone,
+    /// Beside one of the second lane: it builds for the host, or a debug build for the target.
+    First,
+    /// Beside one of the first lane: it builds for the target and for the models. Cargo holds a
+    /// lock on a directory that it builds in, so these are other directories.
+    Second,
+}
+
+impl Lane {
+    /// Returns whether a stage of this lane may begin while stages of the lanes `before` run, or
+    /// wait for their turn before it.
+    #[must_use]
+    pub fn is_free(self, mut before: impl Iterator<Item = Lane>) -> bool {
+        match self {
+            Lane::Alone => before.next().is_none(),
+            _ => before.all(|other| other != self && other != Lane::Alone),
+        }
+    }
+}
+
 /// A part of a check.
 pub struct Stage {
     pub name: &'static str,
+    pub lane: Lane,
     /// Whether its output is shown at once, because the stage installs something.
     pub at_once: bool,
     pub run: fn(&Config) -> Result<()>,
@@ -22,8 +48,15 @@ impl Stage {
     /// Returns a stage that prints into its log.
     #[must_use]
     pub const fn quiet(name: &'static str, run: fn(&Config) -> Result<()>) -> Stage {
+        Stage::beside(Lane::Alone, name, run)
+    }
+
+    /// Returns a stage that prints into its log, and runs in `lane`.
+    #[must_use]
+    pub const fn beside(lane: Lane, name: &'static str, run: fn(&Config) -> Result<()>) -> Stage {
         Stage {
             name,
+            lane,
             at_once: false,
             run,
         }
@@ -34,6 +67,7 @@ impl Stage {
     pub const fn at_once(name: &'static str, run: fn(&Config) -> Result<()>) -> Stage {
         Stage {
             name,
+            lane: Lane::Alone,
             at_once: true,
             run,
         }
@@ -127,6 +161,20 @@ mod tests {
         let refused = find(STAGES, "none".as_ref()).err().expect("no stage");
         let there_are = "no stage of that name: none; there are: good bad worse";
         assert_eq!(refused.to_string(), there_are);
+    }
+
+    #[test]
+    fn one_stage_of_each_lane_runs_at_a_time() {
+        use Lane::{Alone, First, Second};
+        let free = |lane: Lane, before: &[Lane]| lane.is_free(before.iter().copied());
+        for lane in [Alone, First, Second] {
+            assert!(free(lane, &[]));
+            assert!(!free(lane, &[lane]));
+            assert!(!free(lane, &[Alone]));
+            assert!(!free(Alone, &[lane]));
+        }
+        assert!(free(First, &[Second]) && free(Second, &[First]));
+        assert!(!free(First, &[Second, Alone]) && !free(Second, &[First, Second]));
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! `check [STAGE...]`: runs the stages in order, up to the first that fails: all, or those that
-//! are named. CI runs this.
+//! `check [STAGE...]`: runs the stages up to the first that fails: all, or those that are named.
+//! Two that only compile or compute run at a time, one of each [lane](crate::stages::Lane). CI
+//! runs this.
 //!
 //! A [driver](crate::driver) shows how far a stage is, and a failure at once. A stage prints
 //! into target/check/STAGE.log; a stage that fails without a failing test has it shown. With
@@ -30,28 +31,31 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
         command: &["stage"],
         typed: "cargo rig stage",
     };
-    let mut driver = Driver::new(kind, of_no_machine(config), stages.len())?;
+    let mut driver = Driver::new(kind, of_no_machine(config))?;
     clear(driver.logs())?;
     let summary = driver.logs().join("summary");
     let mut sum = Counts::default();
     let mut status = 0;
-    for stage in stages {
-        let require_all = config.require_all == "1";
-        let ended = driver.run(stage, |ended| judge(stage.name, ended, require_all))?;
-        let mut counts = Counts::in_log(&ended.log);
-        status = ended.status;
-        if status != 0 && counts.failed == 0 {
-            counts.failed = 1;
-        }
-        sum += counts;
-        if ended.is_interrupted {
-            break;
-        }
-        if status != 0 {
-            status = 1;
-            break;
-        }
-    }
+    let require_all = config.require_all == "1";
+    driver.run(
+        &stages,
+        |stage, ended| judge(stage.name, ended, require_all),
+        |_, ended| {
+            let mut counts = Counts::in_log(&ended.log);
+            if ended.status != 0 && counts.failed == 0 {
+                counts.failed = 1;
+            }
+            sum += counts;
+            if ended.status != 0 {
+                status = if ended.is_interrupted {
+                    ended.status
+                } else {
+                    1
+                };
+            }
+            status == 0
+        },
+    )?;
     let mut last = String::new();
     if sum.inapplicable != 0 {
         last = format!(

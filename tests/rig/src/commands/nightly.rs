@@ -70,28 +70,28 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
         command: &["nightly", HERE],
         typed: "cargo rig nightly",
     };
-    let mut driver = Driver::new(kind, of_no_machine(config), stages.len())?;
+    let mut driver = Driver::new(kind, of_no_machine(config))?;
     let mut sum = Counts::default();
     let mut interrupted = None;
-    for stage in stages {
-        let ended = driver.run(stage, judge)?;
-        match ended.status {
-            0 => sum.passed += 1,
-            SKIP => sum.skipped += 1,
-            _ => sum.failed += 1,
-        }
-        for added in ended
-            .log
-            .lines()
-            .filter_map(|line| line.strip_prefix("nightly: "))
-        {
-            print(&format!("    {added}\n"));
-        }
-        if ended.is_interrupted {
-            interrupted = Some(ended.status);
-            break;
-        }
-    }
+    driver.run(
+        &stages,
+        |_, ended| judge(ended),
+        |_, ended| {
+            match ended.status {
+                0 => sum.passed += 1,
+                SKIP => sum.skipped += 1,
+                _ => sum.failed += 1,
+            }
+            let lines = ended.log.lines();
+            for added in lines.filter_map(|line| line.strip_prefix("nightly: ")) {
+                print(&format!("    {added}\n"));
+            }
+            if ended.is_interrupted {
+                interrupted = Some(ended.status);
+            }
+            !ended.is_interrupted
+        },
+    )?;
     driver.finish(&format!(
         "{} passed, {} failed, {} skipped\n",
         sum.passed, sum.failed, sum.skipped

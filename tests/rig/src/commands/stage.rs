@@ -20,23 +20,26 @@ use crate::kernels::PACKAGE;
 use crate::paths::{TARGET, kernel_elf, kernel_image};
 use crate::process::succeed;
 use crate::report::{print, skipped};
+use crate::stages::Lane::{First, Second};
 use crate::stages::{Stage, done, find, run_here};
 use crate::tools::qemu_has_rpi4;
 
-/// The stages of the check, in the order in which they run.
+/// The stages of the check, in the order in which they begin in their lanes.
 pub const STAGES: &[Stage] = &[
     Stage::at_once("setup", |_| setup()),
-    Stage::quiet("fmt", |_| fmt()),
-    Stage::quiet("clippy-host", |_| clippy_host()),
-    Stage::quiet("clippy-target", |_| clippy_target()),
-    Stage::quiet("clippy-loom", |_| clippy_loom()),
-    Stage::quiet("docs-host", |_| docs_host()),
-    Stage::quiet("docs-target", |_| docs_target()),
-    Stage::quiet("host-tests", host_tests),
-    Stage::quiet("loom", loom),
-    Stage::quiet("build", |_| build()),
-    Stage::quiet("template", |config| done(template::run(config, &[])?)),
-    Stage::quiet("httpd", |_| httpd::on_host()),
+    Stage::beside(First, "fmt", |_| fmt()),
+    Stage::beside(First, "clippy-host", |_| clippy_host()),
+    Stage::beside(Second, "clippy-target", |_| clippy_target()),
+    Stage::beside(Second, "clippy-loom", |_| clippy_loom()),
+    Stage::beside(First, "docs-host", |_| docs_host()),
+    Stage::beside(Second, "docs-target", |_| docs_target()),
+    Stage::beside(First, "host-tests", host_tests),
+    Stage::beside(Second, "loom", loom),
+    Stage::beside(Second, "build", build_all),
+    Stage::beside(First, "template", |config| {
+        done(template::run(config, &[])?)
+    }),
+    Stage::beside(First, "httpd", |_| httpd::on_host()),
     Stage::quiet("qemu-tests", qemu_tests),
     Stage::quiet("qemu-gicv2", qemu_gicv2),
     Stage::quiet("qemu-debug", qemu_debug),
@@ -166,6 +169,15 @@ pub fn build() -> Result<()> {
     succeed(Command::new("make").args(arguments))
 }
 
+/// Builds all kernels of the check, so that no stage that runs alone waits for a compiler.
+fn build_all(config: &Config) -> Result<()> {
+    build()?;
+    build_variant(&MUTE)?;
+    test_qemu::build(config)?;
+    test_qemu::build(&in_debug_build(config))?;
+    Ok(())
+}
+
 /// Runs the test kernels on `machine`.
 pub fn qemu(machine: Config) -> Result<()> {
     done(test_qemu::run(&machine, &[])?)
@@ -211,13 +223,18 @@ fn qemu_gicv2(config: &Config) -> Result<()> {
 /// Runs the test kernels with the most locks in a debug build, under the lock validator,
 /// which must report nothing. The nightly run does so with the others.
 fn qemu_debug(config: &Config) -> Result<()> {
-    qemu(Config {
+    qemu(in_debug_build(config))
+}
+
+/// Returns the variables of the tests in a debug build.
+fn in_debug_build(config: &Config) -> Config {
+    Config {
         profile: "dev".into(),
         test: "boot threads cycles rcu storm".into(),
         append: "rounds=10 seconds=10".into(),
         smp: "4".into(),
         ..config.clone()
-    })
+    }
 }
 
 /// Runs test kernels on QEMU's Raspberry Pi 4. The stage is skipped if this QEMU has none.

@@ -32,19 +32,27 @@ use crate::report::{Progress, indented, print, repeat, skipped, to_repeat};
 const SMALL: u32 = 4;
 
 pub fn run(config: &Config, _arguments: &[OsString]) -> Result<i32> {
-    let kernels = Kernel::all()?;
-    if kernels.is_empty() {
+    if Kernel::all()?.is_empty() {
         skipped("test kernels", "there are none");
         return Ok(0);
     }
-    let kernels = wanted(kernels, &config.test)?;
-    let kernels = with_case(config, kernels)?;
-    let mut built = kernels::build(config, &kernels)?;
+    let mut built = build(config)?;
     longest_first(&mut built)?;
     let plan = plan(config, &built)?;
     let counts = run_all(config, plan)?;
     print(&format!("{counts}\n"));
     Ok(i32::from(counts.failed != 0))
+}
+
+/// Builds the test kernels that `config` chooses.
+///
+/// # Errors
+///
+/// No kernel is chosen, or one doesn't compile.
+pub fn build(config: &Config) -> Result<Vec<Built>> {
+    let kernels = wanted(Kernel::all()?, &config.test)?;
+    let kernels = with_case(config, kernels)?;
+    kernels::build(config, &kernels)
 }
 
 /// Returns the `kernels` that a word of `test` chooses: the one of that name, or else those with

@@ -59,6 +59,36 @@ fn a_check_that_is_interrupted_says_where_and_leaves_nothing_running() {
     }
 }
 
+#[test]
+fn a_stage_that_fails_ends_the_one_beside_it() {
+    let tree = Tree::new("beside");
+    // Only the cargo of clippy-host hangs; that of clippy-target fails once the other hangs.
+    let script = include_str!("cargo.sh").replace(
+        "if [ -n \"$FAKE_HANGS\" ]; then",
+        "if [ \"$*\" != \"clippy --all-targets -- -D warnings\" ]; then\n\
+         until [ -s hanging ]; do sleep 0.02; done\n\
+         else",
+    );
+    fs::write(tree.root.join("bin/cargo"), script).expect("a script");
+    let mut check = tree.shell(
+        "exec target/debug/stillpoint-rig check clippy-host clippy-target qemu-tests",
+        "cargo clippy --release",
+    );
+    let (child, hanging) = hanging(&tree, check.stdout(Stdio::piped()), "1");
+    let output = child.wait_with_output().expect("the rig ends");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let line = |start: &str| text.lines().filter(|line| line.starts_with(start)).count();
+    assert_eq!(line("2/3 clippy-target    FAIL"), 1, "{text}");
+    assert_eq!(line("1/3 clippy-host      ended after 0:0"), 1, "{text}");
+    assert_eq!(line("3/3 qemu-tests"), 0, "{text}");
+    assert_eq!(line("0 passed, 1 failed, 0 skipped"), 1, "{text}");
+    for process in hanging {
+        let entry = Path::new("/proc").join(&process);
+        assert!(!entry.exists(), "process {process} runs on");
+    }
+}
+
 /// Returns what a check prints on a terminal of `columns` columns, with `variables`. It is
 /// interrupted when it has made place for `lines` live lines.
 fn on_terminal(name: &str, columns: u16, variables: &[(&str, &str)], lines: usize) -> String {
