@@ -18,6 +18,7 @@
 //! | [`rcu`] | grace periods |
 //! | [`mem`] | use of the heap and of the stacks |
 //! | [`log`] | the kernel's log |
+//! | [`random`] | random bytes |
 //! | [`args`] | the program's boot arguments |
 //! | [`console`] | input from the console |
 //! | [`shell`] | a command line, with commands of the program's own |
@@ -56,6 +57,7 @@ pub mod mem;
 pub mod module;
 pub mod panic;
 pub mod pool;
+pub mod random;
 pub mod rcu;
 #[cfg(feature = "shell")]
 pub mod shell;

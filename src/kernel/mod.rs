@@ -21,6 +21,7 @@ pub(crate) mod panic;
 mod panic_hook;
 pub(crate) mod per_cpu;
 mod program_tests;
+pub(crate) mod random;
 pub(crate) mod static_key;
 pub(crate) mod test_hooks;
 pub(crate) mod tracing;

@@ -18,11 +18,13 @@
 //! and 5.4 (the devices).
 
 mod device;
+mod entropy;
 mod error;
 mod net;
 mod queue;
 
 pub use device::{Device, Features, Limit};
+pub use entropy::Entropy;
 pub use error::VirtioError;
 pub use net::{MAX_FRAME, Net, NetStatistics, Received, Room};
 pub use queue::{Queue, Returned};

@@ -4,6 +4,7 @@
 //! address map. The first thread then looks which of them have a device, and starts its driver. A
 //! device that can't be used is left out with a warning, and the others are still used.
 
+mod entropy;
 mod hal;
 mod net;
 
@@ -15,9 +16,10 @@ use virtio_drivers::transport::{DeviceType, Transport};
 use crate::drivers::virtio::{MmioDevice, mmio_device};
 use crate::dt::VirtioMmioDesc;
 use crate::kernel::Hw;
-use crate::platform::Platform;
+use crate::platform::{IrqLine, Platform};
 use crate::sync::{LocalCpu, SpinLock};
 
+pub(crate) use entropy::fill;
 pub use net::VirtioNet;
 
 /// How long a device may take to reset itself. QEMU's take no time; one of hardware may have
@@ -70,15 +72,30 @@ fn start_mmio(place: &VirtioMmioDesc) -> Result<(), Reason> {
     // SAFETY: the tree says that the place is there, and `dt` has checked its size and alignment.
     // `boot` mapped it as device memory, for ever, and passes each place once.
     let found = unsafe { mmio_device(base, size) }.map_err(|error| text(&error))?;
-    let Some(MmioDevice { transport, .. }) = found else {
+    let Some(MmioDevice {
+        transport,
+        interrupt,
+    }) = found
+    else {
         return Ok(());
     };
     if !place.coherent {
         return Err("it is not coherent with the caches".into());
     }
+    let line = place.interrupt.map_err(|error| text(&error));
+    let line = line.map(|spec| IrqLine::from_intid(spec.irq.intid(), spec.trigger));
+    let line = line.unwrap_or_else(|error| {
+        log::warn!("virtio@{base:x}: no interrupt: {error}");
+        None
+    });
     match transport.device_type() {
+        DeviceType::EntropySource => {
+            entropy::start(transport, interrupt, line).map_err(|error| text(&error))?;
+            log::info!("virtio@{base:x}: source of entropy");
+            Ok(())
+        }
         DeviceType::Network => {
-            let card = VirtioNet::new(transport).map_err(|error| text(&error))?;
+            let card = VirtioNet::new(transport, interrupt, line).map_err(|error| text(&error))?;
             log::info!("virtio@{base:x}: network card {}", card.name());
             CARDS.lock_irqsave().push(card);
             Ok(())

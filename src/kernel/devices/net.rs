@@ -12,8 +12,13 @@ use virtio_drivers::transport::mmio::MmioTransport;
 
 use super::hal::DeviceMemory;
 use super::{RESET_LIMIT, limit};
+use crate::drivers::virtio::MmioInterrupt;
+use crate::irq::{IrqHandle, IrqReturn};
+use crate::kernel::Hw;
+use crate::kernel::irqs::request_irq;
 #[cfg(feature = "net")]
 use crate::net::{NetPort, PortStatistics};
+use crate::platform::IrqLine;
 use crate::virtio::{MAX_FRAME, Net, NetStatistics, Received, Room, VirtioError};
 
 /// How many frames each of the two queues has.
@@ -25,6 +30,16 @@ type Card = Net<DeviceMemory, MmioTransport<'static>, FRAMES>;
 pub struct VirtioNet {
     card: Box<Card>,
     mac: [u8; 6],
+    /// What becomes of its interrupt.
+    interrupt: CardInterrupt,
+}
+
+/// A card's interrupt.
+enum CardInterrupt {
+    /// Nothing serves it.
+    Free(MmioInterrupt, Option<IrqLine>),
+    /// It is served as long as this lives; or there is none.
+    Served(Option<IrqHandle<Hw>>),
 }
 
 impl VirtioNet {
@@ -32,11 +47,54 @@ impl VirtioNet {
     ///
     /// # Errors
     /// It can't be used.
-    pub(super) fn new(transport: MmioTransport<'static>) -> Result<VirtioNet, VirtioError> {
+    pub(super) fn new(
+        transport: MmioTransport<'static>,
+        interrupt: MmioInterrupt,
+        line: Option<IrqLine>,
+    ) -> Result<VirtioNet, VirtioError> {
         let card = Box::new(Card::new(transport, limit(RESET_LIMIT))?);
         // An address that is local and of one station, where the device gives none.
         let mac = card.mac().unwrap_or([0x02, b's', b't', b'i', b'l', b'l']);
-        Ok(VirtioNet { card, mac })
+        Ok(VirtioNet {
+            card,
+            mac,
+            interrupt: CardInterrupt::Free(interrupt, line),
+        })
+    }
+
+    /// Has `wake_fn` called in the handler of the card's interrupt from now on. Returns whether the
+    /// card has an interrupt; if not, only a look at it tells that a frame has arrived.
+    ///
+    /// # Context
+    /// Thread, preemption on; allocates. Once for each card: the second call changes nothing.
+    pub fn request_interrupt(&mut self, mut wake_fn: impl FnMut() + Send + 'static) -> bool {
+        let free = core::mem::replace(&mut self.interrupt, CardInterrupt::Served(None));
+        let (interrupt, line) = match free {
+            CardInterrupt::Free(interrupt, Some(line)) => (interrupt, line),
+            CardInterrupt::Free(_, None) => return false,
+            served @ CardInterrupt::Served(_) => {
+                let is_served = matches!(served, CardInterrupt::Served(Some(_)));
+                self.interrupt = served;
+                return is_served;
+            }
+        };
+        let handler = move || match interrupt.acknowledge() {
+            0 => IrqReturn::None,
+            _ => {
+                wake_fn();
+                IrqReturn::Handled
+            }
+        };
+        match request_irq(line, "virtio-net", handler) {
+            Ok(irq) => {
+                self.interrupt = CardInterrupt::Served(Some(irq));
+                true
+            }
+            Err(error) => {
+                log::warn!("virtio-net: {error}");
+                false
+            }
+        }
     }
 
     /// Returns the card's address.

@@ -13,11 +13,16 @@
 #![no_std]
 #![no_main]
 
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 
 use kernel_support::ktap::Ktap;
-use stillpoint::api::{thread, time};
+use stillpoint::api::{random, thread, time};
 use stillpoint::kernel::{VirtioNet, take_cards};
+use stillpoint::net::NetPort;
+
+extern crate alloc;
 
 stillpoint::entry!(main);
 
@@ -35,6 +40,7 @@ const REQUEST: [u8; 42] = [
 
 fn main() {
     let mut ktap = Ktap::new();
+    entropy(&mut ktap);
     let mut cards = take_cards();
     ktap.check("one network card is found", cards.len() == 1);
     let Some(card) = cards.first_mut() else {
@@ -50,7 +56,46 @@ fn main() {
         (counts.bad, counts.dropped),
         (0, 0),
     );
+    let raised = Arc::new(AtomicU32::new(0));
+    let its = Arc::clone(&raised);
+    let served = card.request_interrupt(move || {
+        its.fetch_add(1, Ordering::Relaxed);
+    });
+    ktap.check("it has an interrupt", served);
+    interrupts(&mut ktap, card, &raised);
     ktap.finish()
+}
+
+/// Checks that there are random bytes, and that they aren't the same twice.
+fn entropy(ktap: &mut Ktap) {
+    // More than the device gives at once.
+    let mut bytes = [[0; 600]; 2];
+    for bytes in &mut bytes {
+        ktap.equal("there are random bytes", random::fill(bytes), Ok(()));
+    }
+    ktap.check("they are not the same twice", bytes[0] != bytes[1]);
+    let zeros = bytes.iter().flatten().filter(|byte| **byte == 0).count();
+    ktap.check("they are not zeros", zeros < 50);
+}
+
+/// Checks that each answer raises the interrupt if it was asked for, and none does otherwise.
+fn interrupts(ktap: &mut Ktap, card: &mut VirtioNet, raised: &AtomicU32) {
+    let before = raised.load(Ordering::Relaxed);
+    ktap.check("an answer without an interrupt", ask(card));
+    ktap.equal("it came without", raised.load(Ordering::Relaxed), before);
+    let came = (0..20).filter(|_| {
+        let before = raised.load(Ordering::Relaxed);
+        if !card.arm() || !card.send(&REQUEST) {
+            return false;
+        }
+        let end = time::now() + Duration::from_secs(5);
+        while raised.load(Ordering::Relaxed) == before && time::now() < end {
+            thread::yield_now();
+        }
+        let came = raised.load(Ordering::Relaxed) != before;
+        came && card.receive_with(|_| ()).is_some()
+    });
+    ktap.equal("each of 20 answers raises it", came.count(), 20);
 }
 
 /// Sends the request, and returns whether the answer comes.

@@ -11,7 +11,7 @@
 //@ cases: semaphore completion completion-patient completion-until once
 //@ cases: condvar condvar-until condvar-while wait-queue
 //@ cases: join join-scoped join-job scope scope-of-jobs block-on spawn spawn-on spawn-scoped spawn-in-scope builder-spawn
-//@ cases: set-affinity read-byte read-line read-line-until shell
+//@ cases: set-affinity read-byte read-line read-line-until shell random
 //@ cases: cpus-read cpus-read-checked stop stop-cpuslocked timed-stop stop-one stop-two stop-cpus stop-inactive
 //@ cases: tasks barrier timer-cancel timer-drop
 //@ cases: irq-request irq-disable irq-synchronize irq-drop
@@ -35,6 +35,8 @@
 //
 //@ case: sleep|sleep-until
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls sleep, which may wait
+//@ case: random
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls random::fill, which may wait
 //@ case: yield
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls yield_now, which may wait
 //@ case: quiescent
@@ -162,7 +164,9 @@ use stillpoint::api::sync::{
 };
 use stillpoint::api::thread::{Builder, Class};
 use stillpoint::api::time::{Instant, Timer};
-use stillpoint::api::{args, console, cpu, governor, hotplug, rcu, stop, task, thread, time};
+use stillpoint::api::{
+    args, console, cpu, governor, hotplug, random, rcu, stop, task, thread, time,
+};
 use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::kernel::kernel;
 use stillpoint::println;
@@ -259,6 +263,7 @@ fn misuse(case: &str) {
         "read-byte" => drop(console::read_byte(over())),
         "read-line" => drop(console::read_line()),
         "read-line-until" => drop(console::read_line_until(over())),
+        "random" => drop(random::fill(&mut [0])),
         "shell" => stillpoint::api::run_shell(),
         "cpus-read" => drop(hotplug::cpus_read_lock()),
         "cpus-read-checked" => drop(hotplug::cpus_read_lock_checked()),
