@@ -230,9 +230,9 @@ fn oldest_compiler(manifest: &str) -> Option<&str> {
     Some(line.trim_matches('"'))
 }
 
-/// Fuzzes the device tree parser. The first inputs are real trees, and the dictionary has
-/// the tokens and names of a blob. An input that takes 10 s counts as an endless loop; other
-/// inputs take microseconds.
+/// Fuzzes the device tree parser and the driver of a network card. The first inputs of the former
+/// are real trees, and the dictionary has the tokens and names of a blob. An input that takes
+/// 10 s counts as an endless loop; other inputs take microseconds.
 fn fuzz(config: &Config) -> Result<()> {
     needs_cargo_fuzz()?;
     let seeds = std::env::current_dir()?.join("target/nightly/seeds");
@@ -245,24 +245,23 @@ fn fuzz(config: &Config) -> Result<()> {
             fs::copy(&blob, seeds.join(blob.file_name().unwrap_or_default()))?;
         }
     }
+    let seeds = seeds.into_os_string();
+    let dictionary = "-dict=fuzz/device_tree.dict".into();
+    fuzz_target(config, "device_tree", &[seeds, "--".into(), dictionary])?;
+    fs::create_dir_all("fuzz/corpus/virtio").context("fuzz/corpus/virtio")?;
+    fuzz_target(config, "virtio", &["--".into()])
+}
+
+/// Fuzzes the target `name` with further `arguments`, of which those behind `--` are libFuzzer's.
+fn fuzz_target(config: &Config, name: &str, arguments: &[OsString]) -> Result<()> {
     let mut fuzz = cargo();
-    fuzz.args([
-        "+nightly",
-        "fuzz",
-        "run",
-        "device_tree",
-        "fuzz/corpus/device_tree",
-    ]);
-    fuzz.arg(seeds).arg("--");
+    fuzz.args(["+nightly", "fuzz", "run", name]);
+    fuzz.arg(format!("fuzz/corpus/{name}")).args(arguments);
     fuzz.arg(format!(
         "-max_total_time={}",
         or(&config.fuzz_seconds, "60")
     ));
-    fuzz.args([
-        "-timeout=10",
-        "-max_len=16384",
-        "-dict=fuzz/device_tree.dict",
-    ]);
+    fuzz.args(["-timeout=10", "-max_len=16384"]);
     succeed(fuzz.arg("-print_final_stats=1"))
 }
 
