@@ -62,6 +62,7 @@ const NO_ENTRY: &[(&str, &str)] = &[
     ("irq::Builder::new", VALUE),
     ("irq::Builder::no_autoenable", VALUE),
     ("irq::Builder::shared", VALUE),
+    ("irq::Builder::threaded", VALUE),
     ("irq::Irq::intid", READS),
     ("irq::request", CALLS),
     ("module::Module::new", VALUE),

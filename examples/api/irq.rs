@@ -49,6 +49,16 @@ pub(crate) fn attach_two(sensors: &[Arc<Sensor>; 2], line: IrqLine) -> Result<[I
     Ok(irqs)
 }
 
+/// A sensor behind a slow bus: its handler can't ask it, and leaves that to a thread. The line stays
+/// masked until the thread has asked.
+pub(crate) fn attach_slow(
+    line: IrqLine,
+    mut ask_fn: impl FnMut() + Send + 'static,
+) -> Result<Irq, RequestIrqError> {
+    let wishes = Builder::new("slow").threaded(move || ask_fn());
+    wishes.request(line, || IrqReturn::WakeThread)
+}
+
 /// The queue of a network card that belongs to `cpu`: it rests while that is offline.
 pub(crate) fn attach_queue(line: IrqLine, cpu: CpuId) -> Result<Irq, RequestIrqError> {
     let wishes = Builder::new(format_args!("queue-{cpu}"));

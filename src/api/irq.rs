@@ -14,6 +14,7 @@ use crate::irq;
 use crate::kernel::Hw;
 use crate::kernel::entry::{Entered, enter};
 use crate::kernel::irqs::IrqBuilder;
+use crate::sched::run_app;
 use crate::sync::might_sleep_in;
 
 pub use crate::irq::{IrqAffinityError, IrqReturn, RequestIrqError};
@@ -26,7 +27,6 @@ pub use crate::platform::{IrqLine, Trigger};
 pub struct Irq(Entered<irq::IrqHandle<Hw>>);
 
 /// The properties of an interrupt that is to be requested.
-#[derive(Clone, Debug)]
 pub struct Builder(IrqBuilder);
 
 impl Builder {
@@ -71,6 +71,22 @@ impl Builder {
         Builder(self.0.shared())
     }
 
+    /// Has a thread of its own run `thread_fn` each time that the handler returns
+    /// [`IrqReturn::WakeThread`]: what is long, or may wait. A level-triggered line stays masked
+    /// until `thread_fn` has returned. If an edge comes meanwhile, and the handler returns that
+    /// again, the thread runs it once more.
+    ///
+    /// The thread is of the class FIFO, of priority 50, as Linux's are. It may run on the CPUs that
+    /// the interrupt may go to, and moves when they go. It ends when the [`Irq`] is dropped.
+    ///
+    /// # Context
+    /// Any; allocates.
+    #[must_use]
+    pub fn threaded(self, mut thread_fn: impl FnMut() + Send + 'static) -> Builder {
+        let thread_fn = move || run_app::<Hw, _>(&mut thread_fn);
+        Builder(self.0.threaded(thread_fn))
+    }
+
     /// Leaves the interrupt disabled until [`Irq::enable`].
     ///
     /// # Context
@@ -89,6 +105,9 @@ impl Builder {
     ///
     /// # Errors
     /// [`RequestIrqError`]; nothing has changed then, and `handle_fn` has been dropped.
+    ///
+    /// # Panics
+    /// The handler, if it returns [`IrqReturn::WakeThread`] without [`Builder::threaded`].
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn request(
         self,
@@ -121,10 +140,11 @@ pub fn request(
 
 impl Irq {
     /// Disables the line, for all that share it, until [`Irq::enable`] was called as often. On
-    /// return no handler of the line runs.
+    /// return no handler of the line runs, and no thread of one has anything to do.
     ///
     /// # Context
-    /// Thread, preemption on. The caller must hold nothing that a handler waits for.
+    /// Thread, preemption on. The caller must hold nothing that a handler or its thread waits for,
+    /// and isn't such a thread, which would wait for itself.
     ///
     /// # Panics
     /// In any other context, as in the handler itself, whether one runs or not.
@@ -153,7 +173,8 @@ impl Irq {
         self.0.enable();
     }
 
-    /// Waits until no handler of the line runs that had begun before the call.
+    /// Waits until no handler of the line runs that had begun before the call, and no thread of one
+    /// has anything to do.
     ///
     /// # Context
     /// As [`Irq::disable`].
@@ -226,6 +247,12 @@ impl Irq {
     /// Any.
     pub fn intid(&self) -> u32 {
         self.0.irq().intid()
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").finish_non_exhaustive()
     }
 }
 

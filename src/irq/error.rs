@@ -7,6 +7,7 @@ use core::fmt;
 
 use crate::cpu::CpuMask;
 use crate::errno::Errno;
+use crate::sched::SpawnError;
 
 /// Why an interrupt was not given out. Nothing has changed, and the handler has been dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub enum RequestIrqError {
     OtherTrigger(u32),
     /// None of the CPUs that it may go to is active.
     NoActiveCpu(CpuMask),
+    /// The thread of its handler could not be started.
+    Thread(SpawnError),
 }
 
 impl RequestIrqError {
@@ -33,6 +36,8 @@ impl RequestIrqError {
         match self {
             Self::NoLine(_) | Self::Private(_) | Self::NoActiveCpu(_) => Errno::Invalid,
             Self::Busy(..) | Self::OtherTrigger(_) => Errno::Busy,
+            Self::Thread(SpawnError::OutOfStacks) => Errno::NoMemory,
+            Self::Thread(SpawnError::NotActive(_) | SpawnError::NoActiveCpu(_)) => Errno::Invalid,
         }
     }
 }
@@ -50,6 +55,7 @@ impl fmt::Display for RequestIrqError {
                 )
             }
             Self::NoActiveCpu(cpus) => write!(f, "none of CPUs {cpus} is active"),
+            Self::Thread(error) => write!(f, "no thread for the handler: {error}"),
         }
     }
 }

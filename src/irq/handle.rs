@@ -50,7 +50,7 @@ impl<P: IrqHost> IrqHandle<P> {
     pub fn disable(&self) {
         might_sleep_in::<P>("irq::disable");
         self.disable_nosync();
-        self.line.synchronize();
+        self.line.synchronize_all();
     }
 
     /// As [`IrqHandle::disable`], but a handler may still run.
@@ -79,7 +79,7 @@ impl<P: IrqHost> IrqHandle<P> {
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn synchronize(&self) {
         might_sleep_in::<P>("irq::synchronize");
-        self.line.synchronize();
+        self.line.synchronize_all();
     }
 
     /// Lets the line go only to `cpus` from now on.

@@ -5,19 +5,23 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::IrqHost;
-use super::affinity::{Candidates, Owner};
-use super::error::{IrqAffinityError, RequestIrqError};
+use super::affinity::Owner;
+use super::error::RequestIrqError;
 use super::handlers::{Handler, HandlerFn, Handlers};
+use super::spurious::Spurious;
 use super::table::IrqRequest;
+use super::thread::IrqThread;
 use super::word::Begin;
 use crate::cpu::{CpuId, CpuMask, PerCpuCounter};
 use crate::platform::{Irq, IrqLine, LineChip, Trigger};
+use crate::sched::lock::WaitQueue;
+use crate::sched::{late_at, patience};
 use crate::smp::call::Inside;
 use crate::sync::{SpinLock, SpinLockGuard};
 
 /// Whether a line has users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     /// It has none.
     Free,
     /// Its list of handlers is about to be changed.
@@ -28,7 +32,7 @@ enum Phase {
 
 /// One that has requested the line.
 #[derive(Debug)]
-struct User {
+pub(super) struct User {
     number: u64,
     name: Arc<str>,
     /// How often it has disabled the line, and not enabled it since.
@@ -37,18 +41,20 @@ struct User {
 
 /// What is behind the line's lock.
 #[derive(Debug)]
-struct Control {
-    phase: Phase,
-    trigger: Trigger,
-    users: Vec<User>,
+pub(super) struct Control {
+    pub(super) phase: Phase,
+    pub(super) trigger: Trigger,
+    pub(super) users: Vec<User>,
     next_user: u64,
     is_shared: bool,
-    affinity: CpuMask,
-    owner: Owner,
+    /// How many of the users' threads have something to do.
+    busy: u32,
+    pub(super) affinity: CpuMask,
+    pub(super) owner: Owner,
     /// The CPU that it goes to. `None` while it is resting or free.
-    effective: Option<CpuId>,
+    pub(super) effective: Option<CpuId>,
     /// Whether it is managed, and none of its CPUs is there.
-    is_resting: bool,
+    pub(super) is_resting: bool,
     /// Whether it came too often without a reason.
     is_given_up: bool,
     /// Whether it is open (`open-is-unmasked` of [`irq`](crate::irq)).
@@ -74,11 +80,14 @@ pub struct LineReport {
 
 /// The record of one line.
 pub struct Line<P: IrqHost> {
-    irq: Irq,
-    handlers: Handlers,
+    pub(super) irq: Irq,
+    handlers: Handlers<P>,
     /// Under it only the lock of the interrupt controller is taken, and the heap's.
-    control: SpinLock<Control, P>,
+    pub(super) control: SpinLock<Control, P>,
     counts: PerCpuCounter,
+    spurious: Spurious,
+    /// Where threads wait until those of the users have nothing to do.
+    quiet: WaitQueue<P>,
 }
 
 impl<P: IrqHost> Line<P> {
@@ -94,6 +103,7 @@ impl<P: IrqHost> Line<P> {
                 users: Vec::new(),
                 next_user: 0,
                 is_shared: false,
+                busy: 0,
                 affinity: possible,
                 owner: Owner::User,
                 effective: None,
@@ -103,6 +113,8 @@ impl<P: IrqHost> Line<P> {
                 is_told: false,
             }),
             counts: PerCpuCounter::new(possible.count()),
+            spurious: Spurious::new(),
+            quiet: WaitQueue::new(),
         }
     }
 
@@ -116,6 +128,11 @@ impl<P: IrqHost> Line<P> {
         &self.counts
     }
 
+    /// Returns how often it came without a reason.
+    pub fn spurious(&self) -> &Spurious {
+        &self.spurious
+    }
+
     /// Runs the handlers on this CPU, which is `cpu` and has acknowledged the interrupt.
     ///
     /// # Context
@@ -124,14 +141,63 @@ impl<P: IrqHost> Line<P> {
     pub(super) fn interrupt(&self, cpu: CpuId) {
         let mut begin = Begin::Shut;
         P::calls().run_inside(cpu, Inside::Handler, || {
-            begin = self.handlers.run(|result| {
-                self.counts.add(cpu, 1);
-                let _ = result;
-            });
+            begin = self.handlers.run(
+                || self.counts.add(cpu, 1),
+                |thread| self.wake(thread),
+                |result| {
+                    let now = || (P::now(), P::frequency().hz() / 10);
+                    if self.spurious.note(result, now) {
+                        self.give_up();
+                    }
+                },
+            );
         });
         if begin == Begin::Shut {
             self.came_shut(cpu);
         }
+    }
+
+    /// Has `thread`, that of a user, do what the user's handler leaves.
+    #[inline(never)]
+    fn wake(&self, thread: Option<&Arc<IrqThread<P>>>) {
+        let Some(thread) = thread else {
+            panic!(
+                "BUG: a handler of {:?} wakes a thread that it hasn't",
+                self.irq
+            )
+        };
+        let mut control = self.control.lock_irqsave();
+        // Under the lock: the thread counts what it has done behind this.
+        if thread.wake() {
+            control.busy += 1;
+            self.update(&mut control, P::line_chip());
+            drop(control);
+            thread.go_on();
+        }
+    }
+
+    /// Notes that the thread of a user has done what its handler had left.
+    pub(super) fn thread_done(&self) {
+        let mut control = self.control.lock_irqsave();
+        control.busy -= 1;
+        self.update(&mut control, P::line_chip());
+        let is_quiet = control.busy == 0;
+        drop(control);
+        if is_quiet {
+            self.quiet.wake_all();
+        }
+    }
+
+    /// Gives the line up, which comes all the time without a reason.
+    #[cold]
+    #[inline(never)]
+    fn give_up(&self) {
+        let mut control = self.control.lock_irqsave();
+        control.is_given_up = true;
+        self.update(&mut control, P::line_chip());
+        drop(control);
+        let intid = self.irq.intid();
+        log::error!("irq {intid}: nobody cared; it is disabled");
     }
 
     /// Masks the line, on which an interrupt has come although it is shut: it was taken when the
@@ -156,8 +222,9 @@ impl<P: IrqHost> Line<P> {
     }
 
     /// Opens or shuts the line, if that is due (`open-is-unmasked` of [`irq`](crate::irq)).
-    fn update(&self, control: &mut Control, chip: &dyn LineChip) {
+    pub(super) fn update(&self, control: &mut Control, chip: &dyn LineChip) {
         let open = control.phase == Phase::Used
+            && (control.busy == 0 || control.trigger == Trigger::Edge)
             && !control.is_resting
             && !control.is_given_up
             && control.users.iter().all(|user| user.depth == 0);
@@ -187,6 +254,7 @@ impl<P: IrqHost> Line<P> {
         &self,
         request: &IrqRequest,
         handle_fn: HandlerFn,
+        thread: Option<Arc<IrqThread<P>>>,
     ) -> Result<u64, RequestIrqError> {
         let name: Arc<str> = Arc::from(&*request.name);
         let mut control = self.control.lock_irqsave();
@@ -222,6 +290,7 @@ impl<P: IrqHost> Line<P> {
             list.push(Handler {
                 user: number,
                 handle_fn,
+                thread,
             });
         });
         control.phase = Phase::Used;
@@ -241,12 +310,14 @@ impl<P: IrqHost> Line<P> {
         let trigger = request.line.trigger();
         let cpu = effective.or(cpus.serving.first()).unwrap_or(CpuId::BOOT);
         P::line_chip().set_up(self.irq, trigger, cpu);
+        self.spurious.reset();
         *control = Control {
             phase: Phase::Changing,
             trigger,
             users: Vec::new(),
             next_user: control.next_user,
             is_shared: request.is_shared,
+            busy: 0,
             affinity,
             owner: request.owner,
             effective,
@@ -262,7 +333,7 @@ impl<P: IrqHost> Line<P> {
     fn change<R>(
         &self,
         control: &mut SpinLockGuard<'_, Control, P>,
-        change_fn: impl FnOnce(&mut Vec<Handler>) -> R,
+        change_fn: impl FnOnce(&mut Vec<Handler<P>>) -> R,
     ) -> R {
         assert!(
             control.phase == Phase::Changing && !self.handlers.word.is_running(),
@@ -290,6 +361,12 @@ impl<P: IrqHost> Line<P> {
             let at = list.iter().position(|handler| handler.user == number);
             at.map(|at| list.remove(at))
         });
+        drop(control);
+        // Nothing wakes it any more.
+        if let Some(thread) = handler.as_ref().and_then(|handler| handler.thread.as_ref()) {
+            thread.end();
+        }
+        let mut control = self.control.lock_irqsave();
         control.users.retain(|user| user.number != number);
         if control.users.is_empty() {
             control.phase = Phase::Free;
@@ -301,6 +378,23 @@ impl<P: IrqHost> Line<P> {
         drop(control);
         // Outside of the lock: what it owns may take time to drop.
         drop(handler);
+    }
+
+    /// Waits until no CPU runs the handlers that has begun before, and the users' threads have done
+    /// what was left to them.
+    ///
+    /// # Context
+    /// Thread, preemption on. Not a user's thread: it would wait for itself.
+    pub(super) fn synchronize_all(&self) {
+        self.synchronize();
+        let quiet = || self.control.lock_irqsave().busy == 0;
+        while !quiet() && !self.quiet.wait_until(late_at::<P>(), quiet) {
+            log::warn!(
+                "the threads of {:?} are waited for, for {} s",
+                self.irq,
+                patience::<P>().as_secs()
+            );
+        }
     }
 
     /// Waits until no CPU runs the handlers that has begun before.
@@ -346,91 +440,6 @@ impl<P: IrqHost> Line<P> {
         });
         self.update(&mut control, P::line_chip());
         depth.is_some()
-    }
-
-    /// Lets the line go only to `cpus` from now on. CPUs that the machine doesn't have are left
-    /// out.
-    ///
-    /// # Context
-    /// Any.
-    ///
-    /// # Errors
-    /// [`IrqAffinityError`]; nothing has changed then.
-    pub fn set_affinity(&self, cpus: &CpuMask) -> Result<(), IrqAffinityError> {
-        let mut control = self.control.lock_irqsave();
-        if control.phase == Phase::Free {
-            return Err(IrqAffinityError::Unused(self.irq.intid()));
-        }
-        if control.owner == Owner::Managed {
-            return Err(IrqAffinityError::Managed(self.irq.intid()));
-        }
-        let to = Self::candidates().choose(cpus, control.effective);
-        let to = to.ok_or(IrqAffinityError::NoActiveCpu(*cpus))?;
-        control.affinity = cpus.and(P::masks().possible());
-        self.route(&mut control, to);
-        Ok(())
-    }
-
-    /// Has the line go to `cpu`.
-    fn route(&self, control: &mut Control, cpu: CpuId) {
-        if control.effective != Some(cpu) {
-            P::line_chip().route(self.irq, cpu);
-            control.effective = Some(cpu);
-        }
-    }
-
-    /// Returns the CPUs that the line may be given to.
-    ///
-    /// # Context
-    /// The line's lock held (`serving-under-the-lock` of [`irq`](crate::irq)).
-    fn candidates() -> Candidates {
-        Candidates {
-            serving: P::irqs().serving(),
-            active: P::masks().active(),
-        }
-    }
-
-    /// Moves the line away from `cpu`, which doesn't serve interrupts any more, if it goes there. A
-    /// managed line rests if none of its CPUs is left.
-    ///
-    /// # Panics
-    /// If no other CPU serves interrupts.
-    pub(super) fn move_away(&self, cpu: CpuId) {
-        let mut control = self.control.lock_irqsave();
-        if control.effective != Some(cpu) {
-            return;
-        }
-        let cpus = Self::candidates();
-        let mut is_broken = false;
-        match cpus.choose(&control.affinity, None) {
-            Some(to) => self.route(&mut control, to),
-            None if control.owner == Owner::Managed => {
-                control.is_resting = true;
-                control.effective = None;
-                self.update(&mut control, P::line_chip());
-            }
-            None => {
-                control.affinity = *P::masks().possible();
-                let to = cpus.choose(&control.affinity, None);
-                let to = to.expect("BUG: the last CPU leaves that serves interrupts");
-                self.route(&mut control, to);
-                is_broken = true;
-            }
-        }
-        drop(control);
-        if is_broken {
-            log::info!("IRQ {}: no longer affine to CPU{cpu}", self.irq.intid());
-        }
-    }
-
-    /// Has the line go to `cpu`, which comes, if it rests and is managed for that CPU.
-    pub(super) fn come_back(&self, cpu: CpuId) {
-        let mut control = self.control.lock_irqsave();
-        if control.is_resting && control.affinity.contains(cpu) {
-            control.is_resting = false;
-            self.route(&mut control, cpu);
-            self.update(&mut control, P::line_chip());
-        }
     }
 
     /// Makes the line pending, as its device does by an edge.

@@ -11,6 +11,9 @@
 //!    │ shut, masked, a grace ▼
 //!    └── period, dropped ── changing
 //! ```
+//! A level-triggered line is also shut from the moment at which a handler wakes the thread of its
+//! user until that thread has done its part.
+//!
 //! A line is *open* if an interrupt may run its handlers. Otherwise it is *shut*, and masked at the
 //! controller: each reason for that has an end of its own, and the line opens when the last
 //! has gone. What a device signals meanwhile isn't lost: the controller keeps it, or the line's
@@ -59,7 +62,10 @@ mod error;
 mod handle;
 mod handlers;
 mod line;
+mod route;
+mod spurious;
 mod table;
+mod thread;
 mod word;
 
 use crate::platform::LineChip;
@@ -71,7 +77,9 @@ pub use error::{IrqAffinityError, RequestIrqError};
 pub use handle::IrqHandle;
 pub use handlers::{HandlerFn, IrqReturn};
 pub use line::{Line, LineReport};
+pub use spurious::Spurious;
 pub use table::{IrqRequest, IrqTable};
+pub use thread::ThreadFn;
 pub use word::{Begin, End, LineWord};
 
 /// What interrupts need from the layers above.

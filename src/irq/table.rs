@@ -12,6 +12,7 @@ use super::error::RequestIrqError;
 use super::handle::IrqHandle;
 use super::handlers::HandlerFn;
 use super::line::Line;
+use super::thread::{IrqThread, ThreadFn};
 use crate::cpu::{CpuId, CpuMask};
 use crate::platform::{FIRST_LPI, FIRST_SPI, Irq, IrqLine};
 use crate::sched::lock::Mutex;
@@ -140,7 +141,7 @@ impl<P: IrqHost> IrqTable<P> {
         }
     }
 
-    /// Has `handle_fn` serve a line, as `request` says.
+    /// Has `handle_fn` serve a line, as `request` says, and `thread_fn` do what that leaves.
     ///
     /// # Context
     /// Thread, preemption on; the boot, if it isn't shared. Allocates.
@@ -151,6 +152,7 @@ impl<P: IrqHost> IrqTable<P> {
         &'static self,
         request: &IrqRequest,
         handle_fn: HandlerFn,
+        thread_fn: Option<ThreadFn>,
     ) -> Result<IrqHandle<P>, RequestIrqError> {
         let irq = Irq::from(request.line);
         if let Irq::Ppi(ppi) = irq {
@@ -169,7 +171,14 @@ impl<P: IrqHost> IrqTable<P> {
             }
         };
         let _alone = request.is_shared.then(|| self.sharing.lock());
-        let user = line.request(request, handle_fn)?;
+        let start = |thread_fn| IrqThread::start(line, &request.name, &request.affinity, thread_fn);
+        let thread = thread_fn.map(start).transpose();
+        let thread = thread.map_err(RequestIrqError::Thread)?;
+        let user = line.request(request, handle_fn, thread.clone());
+        if let (Err(_), Some(thread)) = (&user, thread) {
+            thread.end();
+        }
+        let user = user?;
         Ok(IrqHandle::new(line, user, request.is_shared))
     }
 

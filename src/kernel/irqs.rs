@@ -7,6 +7,7 @@ use core::fmt;
 use crate::cpu::CpuMask;
 use crate::irq::{
     HandlerFn, IrqHandle, IrqHost, IrqRequest, IrqReturn, IrqTable, Owner, RequestIrqError,
+    ThreadFn,
 };
 use crate::kernel::{Hw, kernel};
 use crate::platform::{IrqLine, LineChip};
@@ -39,13 +40,13 @@ pub(crate) fn request_irq(
 }
 
 /// What a user wants of a line.
-#[derive(Clone, Debug)]
 pub(crate) struct IrqBuilder {
     name: String,
     affinity: Option<CpuMask>,
     owner: Owner,
     is_shared: bool,
     starts_disabled: bool,
+    thread_fn: Option<ThreadFn>,
 }
 
 impl IrqBuilder {
@@ -58,6 +59,7 @@ impl IrqBuilder {
             owner: Owner::User,
             is_shared: false,
             starts_disabled: false,
+            thread_fn: None,
         }
     }
 
@@ -78,6 +80,13 @@ impl IrqBuilder {
     /// Lets other users have the line, too, if they also say this.
     pub(crate) fn shared(mut self) -> IrqBuilder {
         self.is_shared = true;
+        self
+    }
+
+    /// Has a thread run `thread_fn` each time that the handler returns
+    /// [`IrqReturn::WakeThread`]. Meanwhile a level-triggered line stays masked.
+    pub(crate) fn threaded(mut self, thread_fn: impl FnMut() + Send + 'static) -> IrqBuilder {
+        self.thread_fn = Some(Box::new(thread_fn));
         self
     }
 
@@ -109,6 +118,6 @@ impl IrqBuilder {
             starts_disabled: self.starts_disabled,
         };
         let handle_fn: HandlerFn = Box::new(handle_fn);
-        kernel.irqs.request(&request, handle_fn)
+        kernel.irqs.request(&request, handle_fn, self.thread_fn)
     }
 }

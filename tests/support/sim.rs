@@ -396,7 +396,7 @@ impl Sim {
             };
             let device = machine
                 .irqs
-                .request(&request, Box::new(|| IrqReturn::Handled));
+                .request(&request, Box::new(|| IrqReturn::Handled), None);
             // The machine lives for ever.
             std::mem::forget(device.expect("the line is free"));
             let walked = Sim::hotplug().finish_boot_cpu();

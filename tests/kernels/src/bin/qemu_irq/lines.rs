@@ -2,7 +2,9 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
+use stillpoint::api;
 use stillpoint::api::cpu::{CpuId, possible};
 use stillpoint::api::irq::{Builder, Irq, IrqLine, IrqReturn, Trigger};
 use stillpoint::kernel::{Hw, kernel};
@@ -27,6 +29,16 @@ pub(crate) fn line(at: usize) -> IrqLine {
     IrqLine::from_intid(intid(at), Trigger::Edge).expect("a shared interrupt")
 }
 
+/// Raises the interrupt `intid` from its own handler.
+pub(crate) fn raise_intid(intid: u32) {
+    let irq = stillpoint::platform::Irq::from_intid(intid).expect("an interrupt");
+    kernel()
+        .irqs
+        .line(irq)
+        .expect("it was requested before")
+        .raise();
+}
+
 /// Raises line `at`, which was requested before.
 pub(crate) fn raise(at: usize) {
     record(at).raise();
@@ -42,6 +54,13 @@ pub(crate) fn touch() {
     for at in 0..COUNT {
         drop(Counted::request(at, Builder::new("touch")));
     }
+}
+
+/// Takes what line `at` was raised for while it had no user.
+pub(crate) fn drain(at: usize) {
+    let counted = Counted::request(at, Builder::new("drain"));
+    api::sleep(Duration::from_millis(2));
+    drop(counted);
 }
 
 /// A line whose handler counts.

@@ -4,7 +4,9 @@
 
 //@ smp: 1 2 4 20
 //@ timeout: 240
-//@ output: warning
+//@ output: warning: unbalanced enable of Spi
+//@ output: error: irq [0-9]+: nobody cared
+//@ output: warning: CPU[0-9]+: unexpected Spi
 
 #![no_std]
 #![no_main]
@@ -13,6 +15,7 @@ extern crate alloc;
 
 mod lines;
 mod storm;
+mod threads;
 mod users;
 
 stillpoint::entry!(main);
@@ -36,6 +39,13 @@ fn main() {
         "a handler has gone when its handle is dropped",
         users::dropped(),
     );
+    ktap.check("a thread does what its handler leaves", threads::threaded());
+    ktap.check("the thread goes where its line may go", threads::follows());
+    ktap.check(
+        "a line that comes without a reason is given up",
+        threads::spurious(),
+    );
+    ktap.check("one without a user is masked", threads::unexpected());
     if lines::cpus() > 1 {
         ktap.check("a line goes where its affinity says", users::affine());
         ktap.check("a managed line rests and comes back", users::managed());

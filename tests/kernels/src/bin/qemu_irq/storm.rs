@@ -14,7 +14,7 @@ use kernel_support::machine::{eventually, secondaries};
 use crate::lines::{COUNT, Counted, raise};
 
 /// How often each secondary goes and comes back.
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 6;
 
 /// Takes all secondaries down one after the other and brings them up again, the boot CPU too;
 /// calls `look_fn` after each operation. Returns whether all was as it should be.

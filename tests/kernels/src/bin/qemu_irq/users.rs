@@ -14,7 +14,7 @@ use stillpoint::sync::atomic::{AtomicU64, Ordering};
 use kernel_support::machine::{eventually, last_cpu};
 use kernel_support::unharmed::same;
 
-use crate::lines::{Counted, intid, line, raise};
+use crate::lines::{Counted, drain, intid, line, raise};
 
 /// How long nothing comes that isn't to come.
 const QUIET: Duration = Duration::from_millis(2);
@@ -111,7 +111,7 @@ pub(crate) fn shared() -> bool {
 /// What a handler owns is dropped with the handle, and no handler runs any more then, although its
 /// line is raised all the time.
 pub(crate) fn dropped() -> bool {
-    (0..50).all(|_| {
+    let sound = (0..50).all(|_| {
         let owned = Arc::new(AtomicU64::new(0));
         let its = Arc::clone(&owned);
         let handler = move || {
@@ -127,7 +127,9 @@ pub(crate) fn dropped() -> bool {
         let last = owned.load(Ordering::Relaxed);
         raise(0);
         ran & only & same("after the drop", owned.load(Ordering::Relaxed), last)
-    })
+    });
+    drain(0);
+    sound
 }
 
 /// A line comes where its affinity lets it, and follows it when a CPU goes.
