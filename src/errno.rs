@@ -21,6 +21,8 @@ pub enum Errno {
     NoProcess = 3,
     /// EIO: firmware or hardware failed.
     Io = 5,
+    /// EBADF: it is closed.
+    BadFile = 9,
     /// EAGAIN: it may work when tried again.
     Again = 11,
     /// ENOMEM.
@@ -39,14 +41,38 @@ pub enum Errno {
     Invalid = 22,
     /// ENOSPC: no room is left.
     NoSpace = 28,
+    /// EPIPE: nothing can be written any more.
+    BrokenPipe = 32,
     /// EDEADLK: waiting would never end.
     Deadlock = 35,
     /// ENOSYS.
     NotImplemented = 38,
+    /// EMSGSIZE: longer than one message can be.
+    MessageSize = 90,
     /// EOPNOTSUPP: this machine can't do that.
     NotSupported = 95,
+    /// EAFNOSUPPORT: an address of another kind.
+    NoAddressFamily = 97,
+    /// EADDRINUSE.
+    AddressInUse = 98,
+    /// EADDRNOTAVAIL: not an address of this machine.
+    AddressNotAvailable = 99,
+    /// ENETDOWN: this machine has lost its address.
+    NetworkDown = 100,
+    /// ENETUNREACH: no way leads there.
+    NetworkUnreachable = 101,
+    /// ECONNABORTED.
+    ConnectionAborted = 103,
+    /// ECONNRESET: the peer has ended it by force.
+    ConnectionReset = 104,
+    /// ENOBUFS: a limit is reached.
+    NoBuffers = 105,
+    /// ENOTCONN.
+    NotConnected = 107,
     /// ETIMEDOUT: a time limit has passed.
     TimedOut = 110,
+    /// ECONNREFUSED: nothing listens there.
+    ConnectionRefused = 111,
     /// ECANCELED: the caller has given up.
     Canceled = 125,
 }
@@ -64,6 +90,7 @@ impl Errno {
             Self::NoEntry => "ENOENT",
             Self::NoProcess => "ESRCH",
             Self::Io => "EIO",
+            Self::BadFile => "EBADF",
             Self::Again => "EAGAIN",
             Self::NoMemory => "ENOMEM",
             Self::Access => "EACCES",
@@ -73,10 +100,22 @@ impl Errno {
             Self::IsDirectory => "EISDIR",
             Self::Invalid => "EINVAL",
             Self::NoSpace => "ENOSPC",
+            Self::BrokenPipe => "EPIPE",
             Self::Deadlock => "EDEADLK",
             Self::NotImplemented => "ENOSYS",
+            Self::MessageSize => "EMSGSIZE",
             Self::NotSupported => "EOPNOTSUPP",
+            Self::NoAddressFamily => "EAFNOSUPPORT",
+            Self::AddressInUse => "EADDRINUSE",
+            Self::AddressNotAvailable => "EADDRNOTAVAIL",
+            Self::NetworkDown => "ENETDOWN",
+            Self::NetworkUnreachable => "ENETUNREACH",
+            Self::ConnectionAborted => "ECONNABORTED",
+            Self::ConnectionReset => "ECONNRESET",
+            Self::NoBuffers => "ENOBUFS",
+            Self::NotConnected => "ENOTCONN",
             Self::TimedOut => "ETIMEDOUT",
+            Self::ConnectionRefused => "ECONNREFUSED",
             Self::Canceled => "ECANCELED",
         }
     }
@@ -89,6 +128,7 @@ impl fmt::Display for Errno {
             Self::NoEntry => "No such file or directory",
             Self::NoProcess => "No such process",
             Self::Io => "Input/output error",
+            Self::BadFile => "Bad file descriptor",
             Self::Again => "Resource temporarily unavailable",
             Self::NoMemory => "Cannot allocate memory",
             Self::Access => "Permission denied",
@@ -98,10 +138,22 @@ impl fmt::Display for Errno {
             Self::IsDirectory => "Is a directory",
             Self::Invalid => "Invalid argument",
             Self::NoSpace => "No space left on device",
+            Self::BrokenPipe => "Broken pipe",
             Self::Deadlock => "Resource deadlock avoided",
             Self::NotImplemented => "Function not implemented",
+            Self::MessageSize => "Message too long",
             Self::NotSupported => "Operation not supported",
+            Self::NoAddressFamily => "Address family not supported by protocol",
+            Self::AddressInUse => "Address already in use",
+            Self::AddressNotAvailable => "Cannot assign requested address",
+            Self::NetworkDown => "Network is down",
+            Self::NetworkUnreachable => "Network is unreachable",
+            Self::ConnectionAborted => "Software caused connection abort",
+            Self::ConnectionReset => "Connection reset by peer",
+            Self::NoBuffers => "No buffer space available",
+            Self::NotConnected => "Transport endpoint is not connected",
             Self::TimedOut => "Connection timed out",
+            Self::ConnectionRefused => "Connection refused",
             Self::Canceled => "Operation canceled",
         })
     }

@@ -89,7 +89,10 @@ impl Library {
 /// The library with the feature `internals`, as tests use it, and without, as programs do.
 fn inside_and_outside() -> [Library; 2] {
     let target = Some("aarch64-unknown-none");
-    [Library::new(target, "internals"), Library::new(target, "")]
+    [
+        Library::new(target, "internals,net"),
+        Library::new(target, "net"),
+    ]
 }
 
 /// Returns the programs in `dir`, each with the verdicts in its first line.
@@ -147,7 +150,7 @@ fn programs_can_not_reach_inside() {
 
 #[test]
 fn mistakes_with_the_api_do_not_compile() {
-    let library = Library::new(Some("aarch64-unknown-none"), "");
+    let library = Library::new(Some("aarch64-unknown-none"), "net");
     let programs = programs("tests/compile_fail/api");
     assert!(programs.len() > 19, "only {} files", programs.len());
     for (path, verdicts) in programs {

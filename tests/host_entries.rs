@@ -26,6 +26,10 @@ const READS: &str = "reads one word";
 const SECTION: &str = "preemption is off in it";
 /// It is the program itself from then on: it runs the program's commands.
 const PROGRAM: &str = "it is the program";
+/// It stores one word.
+const SETS: &str = "stores one word";
+/// It returns a future, each poll of which has an entry.
+const FUTURE: &str = "its polls have entries";
 /// It does nothing but to call a function that has an entry.
 const CALLS: &str = "calls a function that has one";
 
@@ -133,6 +137,14 @@ const NO_ENTRY: &[(&str, &str)] = &[
     ("task::TaskHandle::join", CALLS),
     ("task::sleep", VALUE),
     ("task::sleep_until", VALUE),
+    ("tcp::TcpListener::accept_async", FUTURE),
+    ("tcp::TcpListener::set_timeout", SETS),
+    ("tcp::TcpStream::connect_async", FUTURE),
+    ("tcp::TcpStream::read_async", FUTURE),
+    ("tcp::TcpStream::set_read_timeout", SETS),
+    ("tcp::TcpStream::set_write_timeout", SETS),
+    ("tcp::TcpStream::write_all_async", FUTURE),
+    ("tcp::TcpStream::write_async", FUTURE),
     ("termination::ExitStatus::code", VALUE),
     ("thread::Builder::affinity", VALUE),
     ("thread::Builder::class", VALUE),
@@ -156,6 +168,9 @@ const NO_ENTRY: &[(&str, &str)] = &[
     ("time::deadline", READS),
     ("time::frequency", READS),
     ("time::now", READS),
+    ("udp::UdpSocket::recv_from_async", FUTURE),
+    ("udp::UdpSocket::send_to_async", FUTURE),
+    ("udp::UdpSocket::set_timeout", SETS),
 ];
 
 /// A public function: its name behind that of its file and type, and whether it has an entry.

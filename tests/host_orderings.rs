@@ -63,6 +63,7 @@ const REASONS: &[(&str, &str)] = &[
     ("src/kernel/heap.rs", "counts for display, each added to by its own CPU"),
     ("src/kernel/hw/hotplug.rs", "one word, for a refusal; nothing else is read through it"),
     ("src/kernel/mod.rs", "counts for display, and an address that is set before a second CPU runs"),
+    ("src/kernel/net/calls.rs", "a setting that orders nothing"),
     ("src/kernel/tracing.rs", "a setting, and a time, both for display and under the add/remove lock"),
     ("src/kernel/panic.rs", "nothing is read through the first word, and what goes on after the second is the console"),
     ("src/kernel/panic_hook.rs", "one CPU uses the word: the one that reports the panic"),

@@ -30,7 +30,7 @@ const INSIDE: &str = "#[cfg(feature = \"internals\")]";
 const PRIVATE: [&str; 6] = ["mod", "macros", "termination", "locks", "pins", "waits"];
 
 /// Files whose names another module re-exports, each with that module.
-const OF: [(&str, &str); 9] = [
+const OF: [(&str, &str); 11] = [
     ("handle", "thread"),
     ("init_step", "hotplug"),
     ("step", "hotplug"),
@@ -40,6 +40,8 @@ const OF: [(&str, &str); 9] = [
     ("pool_scope", "pool"),
     ("residents", "hotplug"),
     ("stop_request", "stop"),
+    ("tcp", "net"),
+    ("udp", "net"),
 ];
 
 /// The words that may stand between `pub` and the name.
@@ -305,7 +307,7 @@ fn stands_for(pattern: &str, item: &str) -> bool {
 }
 
 /// The names of the standard library that signatures use, and `Self`.
-const STANDARD: [&str; 33] = [
+const STANDARD: [&str; 34] = [
     "Add",
     "AddAssign",
     "Arguments",
@@ -335,6 +337,7 @@ const STANDARD: [&str; 33] = [
     "Result",
     "Self",
     "Send",
+    "SocketAddr",
     "String",
     "Sub",
     "Sync",

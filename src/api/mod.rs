@@ -16,6 +16,7 @@
 //! | [`static_key`] | switches that cost one instruction where they are looked at |
 //! | [`module`] | values that can be unloaded while all CPUs use them |
 //! | [`rcu`] | grace periods |
+//! | `net` | TCP and UDP, with the feature `net` |
 //! | [`mem`] | use of the heap and of the stacks |
 //! | [`log`] | the kernel's log |
 //! | [`random`] | random bytes |
@@ -55,6 +56,8 @@ pub mod irq;
 pub mod log;
 pub mod mem;
 pub mod module;
+#[cfg(feature = "net")]
+pub mod net;
 pub mod panic;
 pub mod pool;
 pub mod random;
@@ -66,8 +69,12 @@ pub mod stop;
 mod stop_request;
 pub mod sync;
 pub mod task;
+#[cfg(feature = "net")]
+mod tcp;
 pub mod thread;
 pub mod time;
+#[cfg(feature = "net")]
+mod udp;
 
 pub use crate::errno::Errno;
 #[doc(hidden)]

@@ -17,6 +17,8 @@ pub(crate) mod heap;
 mod hw;
 mod interrupts;
 pub(crate) mod irqs;
+#[cfg(feature = "net")]
+pub(crate) mod net;
 pub(crate) mod panic;
 mod panic_hook;
 pub(crate) mod per_cpu;

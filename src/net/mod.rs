@@ -6,8 +6,28 @@
 
 #![forbid(unsafe_code)]
 
-mod looped;
+mod config;
+mod headers;
+mod limits;
+mod link;
+mod listener;
+mod one_frame;
+mod own_answer;
 mod port;
+mod stack;
+mod table;
+mod tcp;
+mod udp;
+mod waits;
 
-pub use looped::{LoopPort, NoPort};
+/// For tests, which implement ports.
+#[cfg(feature = "internals")]
+pub use smoltcp;
+
+pub use config::Config;
+pub use limits::{Counters, Limits};
+pub use link::NoPort;
 pub use port::{NetPort, PortStatistics};
+pub use stack::Stack;
+pub use table::SockId;
+pub use tcp::Shutdown;

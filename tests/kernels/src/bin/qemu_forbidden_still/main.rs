@@ -13,7 +13,7 @@
 //@ cases: join join-scoped join-job scope scope-of-jobs block-on spawn spawn-on spawn-scoped spawn-in-scope builder-spawn
 //@ cases: set-affinity read-byte read-line read-line-until shell random
 //@ cases: cpus-read cpus-read-checked stop stop-cpuslocked timed-stop stop-one stop-two stop-cpus stop-inactive
-//@ cases: tasks barrier timer-cancel timer-drop
+//@ cases: tasks barrier timer-cancel timer-drop net
 //@ cases: irq-request irq-disable irq-synchronize irq-drop
 //@ cases: module-load module-try-unload module-unload module-unload-before
 // Functions of hotplug, which wait for others of their kind.
@@ -62,6 +62,8 @@
 //@ case: completion.*
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls Completion::wait, which may wait
 //@ case: once
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls Once::call_once, which may wait
+//@ case: net
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls Once::call_once, which may wait
 //@ case: condvar.*
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls Condvar::wait, which may wait
@@ -150,6 +152,7 @@ use alloc::vec::Vec;
 use core::fmt::Debug;
 use core::hint::black_box;
 use core::mem::forget;
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use stillpoint::api::governor::{Governor, Tunables};
@@ -158,6 +161,7 @@ use stillpoint::api::hotplug::{
 };
 use stillpoint::api::irq::{self, Irq, IrqLine, IrqReturn, Trigger};
 use stillpoint::api::module::Module;
+use stillpoint::api::net::UdpSocket;
 use stillpoint::api::pool::Pool;
 use stillpoint::api::sync::{
     Completion, Condvar, Mutex, Nesting, Once, PreemptGuard, RwLock, Semaphore, WaitQueue,
@@ -278,6 +282,7 @@ fn misuse(case: &str) {
         "module-try-unload" => drop(MODULE.try_unload()),
         "module-unload" => drop(MODULE.unload()),
         "module-unload-before" => drop(MODULE.unload_before(over())),
+        "net" => drop(UdpSocket::bind(SocketAddr::from(([127, 0, 0, 1], 0)))),
         "tasks" => rcu::synchronize_tasks(),
         "barrier" => rcu::barrier(),
         "synchronize" => rcu::synchronize(),
