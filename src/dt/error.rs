@@ -47,6 +47,8 @@ pub enum NodeKind {
     PowerManager,
     /// A place for a virtio device.
     Virtio,
+    /// The host of a PCI bus.
+    Pci,
     /// A bus between the root and a device.
     Bus,
     /// The controller that a device's interrupts go to.
@@ -65,6 +67,7 @@ impl fmt::Display for NodeKind {
             Self::Psci => "PSCI",
             Self::PowerManager => "power manager",
             Self::Virtio => "virtio",
+            Self::Pci => "PCI host",
             Self::Bus => "bus",
             Self::InterruptParent => "interrupt parent",
         })

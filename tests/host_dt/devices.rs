@@ -223,3 +223,48 @@ fn places_for_virtio_devices_are_found_in_their_order() {
     assert_eq!(third.registers, range(0x11000, 0x200));
     assert!(third.coherent, "as its bus says");
 }
+
+#[test]
+fn a_pci_host_has_a_window_and_lines() {
+    let with = |facts: &str| {
+        tree(&format!(
+            "#address-cells = <2>; #size-cells = <2>;
+             gic: gic {{ compatible = \"arm,gic-v3\"; #interrupt-cells = <3>;
+                        #address-cells = <2>; }};
+             pcie {{ compatible = \"pci-host-ecam-generic\"; #address-cells = <3>;
+                    #size-cells = <2>; reg = <0x40 0x10000000 0 0x10000000>; {facts} }};"
+        ))
+    };
+    let ranges = "ranges = <0x1000000 0 0 0 0x3eff0000 0 0x10000
+                            0x42000000 0 0x70000000 0 0x70000000 0 0x1000
+                            0x2000000 0 0x10000000 0 0x20000000 0 0x2eff0000
+                            0x3000000 0x80 0 0x80 0 0x80 0>; dma-coherent;";
+    let map = "interrupt-map-mask = <0x1800 0 0 7>;
+               interrupt-map = <0 0 0 1 &gic 0 0 0 3 4>, <0 0 0 2 &gic 0 0 0 4 4>,
+                               <0x800 0 0 1 &gic 0 0 0 4 4>, <0x800 0 0 2 &gic 0 0 9 4 4>;";
+    let copy = with(&format!("{ranges} {map}"));
+    let whole = DeviceTree::new(&copy).unwrap();
+    let host = whole.pci_host().unwrap().unwrap();
+    assert_eq!(host.config, range(0x40_1000_0000, 0x10_0000));
+    assert_eq!(host.window, range(0x2000_0000, 0x2eff_0000));
+    assert_eq!((host.bus_start, host.coherent), (0x1000_0000, true));
+    let line = |device, pin| whole.pci_line(device, pin).map(|line| line.irq);
+    assert_eq!(line(0, 2), Ok(Irq::Spi(36)));
+    // The mask leaves two bits of the device.
+    assert_eq!(line(5, 1), Ok(Irq::Spi(36)));
+    let bad = Err(DtError::BadProperty(NodeKind::Pci, "interrupt-map"));
+    assert_eq!(line(0, 3), bad, "no entry");
+    assert_eq!(line(1, 2), bad, "one of no GIC's");
+    for (facts, wrong) in [
+        ("ranges = <0x2000000 0 0x10000000 0>;", "ranges"),
+        (
+            "ranges = <0x2000000 0 0xf0000000 0 0 0 0x20000000>;",
+            "ranges",
+        ),
+        ("ranges = <0x1000000 0 0 0 0 0 0x10000>;", "ranges"),
+    ] {
+        let copy = with(facts);
+        let bad = Err(DtError::BadProperty(NodeKind::Pci, wrong));
+        assert_eq!(DeviceTree::new(&copy).unwrap().pci_host(), bad, "{facts}");
+    }
+}

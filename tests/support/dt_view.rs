@@ -85,6 +85,14 @@ fn read_all(tree: &DeviceTree<'_>, copy: &[u8]) {
         assert!(place.registers.size() >= 0x100, "{place:?}");
         place.interrupt.into_iter().for_each(sane_line);
     }
+    if let Ok(Some(host)) = tree.pci_host() {
+        holds_bytes(host.config);
+        holds_bytes(host.window);
+        assert!(host.bus_start + host.window.size() <= 1 << 32, "{host:?}");
+    }
+    for (device, pin) in [(0, 1), (31, 4)] {
+        tree.pci_line(device, pin).into_iter().for_each(sane_line);
+    }
     match tree.gic() {
         Ok(GicDesc::V3 {
             distributor,

@@ -130,7 +130,16 @@ pub(super) fn mmio(
     if local.size() == 0 {
         return Err(DtError::BadProperty(kind, "reg"));
     }
-    let mut range = local;
+    to_cpu(path, kind, local)
+}
+
+/// Returns `range`, which are addresses of the parent of the node at `path`, as addresses of the
+/// CPU.
+pub(super) fn to_cpu(
+    path: &Path<'_, '_>,
+    kind: NodeKind,
+    mut range: PhysRange,
+) -> Result<PhysRange, DtError> {
     let mut buses = path.parents();
     let mut bus = buses.next();
     for parent in buses {

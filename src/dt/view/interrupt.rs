@@ -70,6 +70,26 @@ impl<'a> DeviceTree<'a> {
         Err(DtError::PropertyMissing(NodeKind::InterruptParent, name))
     }
 
+    /// Decodes the part of an entry of an `interrupt-map` that lies behind its phandle, at the front
+    /// of `cells`. Returns the interrupt, `None` if it is none of a GIC's, and the cells behind it.
+    pub(super) fn mapped_to<'c>(
+        &self,
+        phandle: u32,
+        mut cells: Cells<'c>,
+        kind: NodeKind,
+    ) -> Result<(Option<InterruptSpec>, Cells<'c>), DtError> {
+        let parent = self
+            .fdt
+            .find_phandle(phandle)
+            .ok_or(DtError::NodeMissing(NodeKind::InterruptParent))?;
+        // Without the property the address has no cells here, as Linux reads it.
+        let address = cell_property(parent, NodeKind::InterruptParent, "#address-cells")?;
+        let bad = DtError::BadProperty(kind, "interrupt-map");
+        cells.take(address.unwrap_or(0)).ok_or(bad)?;
+        let specifier = cells.take(specifier_cells(parent)?).ok_or(bad)?;
+        Ok((decode(parent, specifier), cells))
+    }
+
     /// Returns entry `index` of an `interrupts-extended`, each of whose entries names its
     /// controller.
     fn extended(
