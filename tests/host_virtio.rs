@@ -6,6 +6,8 @@
 
 #[path = "support/fake_virtio.rs"]
 mod fake_virtio;
+#[path = "host_virtio/pci.rs"]
+mod pci;
 #[path = "support/virtio_script.rs"]
 mod virtio_script;
 #[path = "support/xorshift.rs"]

@@ -11,7 +11,7 @@ use crate::arch::aarch64::timer;
 use crate::boot::cpu_list::list_cpus;
 use crate::boot::early::Early;
 #[cfg(feature = "virtio")]
-use crate::boot::early::is_mappable;
+use crate::boot::early::{is_mappable, pci_ranges};
 use crate::cpu::Mpidr;
 use crate::drivers::bcm_watchdog::BcmWatchdog;
 #[cfg(feature = "gicv2")]
@@ -221,6 +221,20 @@ pub(super) fn places(tree: &DeviceTree<'_>) -> Places {
             ),
             Err(error) => log::warn!("virtio device: {error}"),
         }
+    }
+    match tree.pci_host() {
+        Ok(None) => {}
+        Ok(Some(host)) => {
+            if pci_ranges(&host)
+                .iter()
+                .all(|range| is_mappable(tree, range))
+            {
+                places.pci_host = Some(host);
+            } else {
+                log::warn!("the PCI host is left out: its registers can not be mapped");
+            }
+        }
+        Err(error) => log::warn!("PCI: {error}"),
     }
     places
 }

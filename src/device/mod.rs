@@ -11,6 +11,8 @@ pub mod gic;
 mod log_ring;
 mod ns16550;
 mod patience;
+#[cfg(feature = "virtio")]
+pub mod pci;
 mod typed_ahead;
 
 pub use bcm_watchdog::{

@@ -16,6 +16,8 @@ compile_error!("a program needs the feature gicv2 or gicv3, or both");
 pub mod gicv2;
 #[cfg(feature = "gicv3")]
 pub mod gicv3;
+#[cfg(feature = "virtio")]
+pub mod pci;
 #[cfg(feature = "pl011")]
 pub mod pl011;
 #[cfg(feature = "ns16550")]

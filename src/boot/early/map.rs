@@ -8,7 +8,11 @@ use crate::arch::aarch64::image;
 use crate::arch::aarch64::mmu;
 use crate::device::gic::{GICV2_CPU_INTERFACE_SIZE, GICV2_DISTRIBUTOR_SIZE};
 use crate::drivers::early;
+#[cfg(feature = "virtio")]
+use crate::dt::PciHostDesc;
 use crate::dt::{BoardPower, ConsoleDesc, ConsoleKind, DeviceTree, GicDesc, PhysRange};
+#[cfg(feature = "virtio")]
+use crate::kernel::devices::PCI_WINDOW;
 #[cfg(feature = "virtio")]
 use crate::memory::joined;
 use crate::memory::{MapKind, MapRequest, MemoryPlan, StackLayout, bytes};
@@ -55,6 +59,12 @@ pub(super) fn requests<'a>(
 fn optional<'a>(tree: &'a DeviceTree<'_>) -> impl Iterator<Item = MapRequest> + 'a {
     let places = tree.virtio_mmio().flatten();
     let ranges = places.map(|place| range(place.registers));
+    let host = tree.pci_host().ok().flatten();
+    let pci = host.as_ref().map(pci_ranges).filter(|ranges| {
+        let mut ranges = ranges.iter();
+        ranges.all(|range| is_mappable(tree, range))
+    });
+    let ranges = ranges.chain(pci.into_iter().flatten());
     joined(
         ranges
             .filter(|range| is_mappable(tree, range))
@@ -68,6 +78,15 @@ fn optional<'a>(tree: &'a DeviceTree<'_>) -> impl Iterator<Item = MapRequest> + 
 #[cfg(not(feature = "virtio"))]
 fn optional(_: &DeviceTree<'_>) -> impl Iterator<Item = MapRequest> {
     core::iter::empty()
+}
+
+/// Returns what of a PCI host is used: the configuration space of its first bus, and the beginning of
+/// its window.
+#[cfg(feature = "virtio")]
+pub(in crate::boot) fn pci_ranges(host: &PciHostDesc) -> [Range<u64>; 2] {
+    let window = host.window.start();
+    let size = host.window.size().min(PCI_WINDOW);
+    [range(host.config), window..window + size]
 }
 
 /// Returns whether the registers of a device at `range` can be mapped: the tree has no RAM there,

@@ -27,9 +27,9 @@ use crate::sync::UnsafeCell;
 
 pub(super) use console::NotTaken;
 pub use error::{EarlyError, Purpose};
-#[cfg(feature = "virtio")]
-pub(super) use map::is_mappable;
 use map::{check_devices, requests};
+#[cfg(feature = "virtio")]
+pub(super) use map::{is_mappable, pci_ranges};
 use plan::{plan_memory, plan_stacks, plan_tables};
 
 /// Where the checked copy of the device tree goes: room for the largest that the boot

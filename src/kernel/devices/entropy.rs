@@ -3,14 +3,12 @@
 use alloc::boxed::Box;
 use core::time::Duration;
 
-use virtio_drivers::transport::mmio::MmioTransport;
-
 use super::hal::DeviceMemory;
 use super::{RESET_LIMIT, limit};
-use crate::drivers::virtio::MmioInterrupt;
+use crate::drivers::virtio::{VirtioInterrupt, VirtioTransport};
 use crate::irq::IrqReturn;
 use crate::kernel::Hw;
-use crate::kernel::irqs::request_irq;
+use crate::kernel::irqs::IrqBuilder;
 use crate::kernel::random::RandomError;
 use crate::platform::{IrqLine, Platform};
 use crate::sched::lock::{Completion, Mutex};
@@ -21,7 +19,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 /// How often it is looked at, whether it has sent an interrupt or not.
 const LOOK: Duration = Duration::from_millis(10);
 
-type Source = Entropy<DeviceMemory, MmioTransport<'static>>;
+type Source = Entropy<DeviceMemory, VirtioTransport>;
 
 /// The source that is used, the first that was found.
 static SOURCE: Mutex<Option<Box<Source>>, Hw> = Mutex::new(None);
@@ -34,8 +32,8 @@ static ANSWERED: Completion<Hw> = Completion::new();
 /// # Errors
 /// It can't be used.
 pub(super) fn start(
-    transport: MmioTransport<'static>,
-    interrupt: MmioInterrupt,
+    transport: VirtioTransport,
+    interrupt: VirtioInterrupt,
     line: Option<IrqLine>,
 ) -> Result<(), VirtioError> {
     let mut source = SOURCE.lock();
@@ -43,6 +41,11 @@ pub(super) fn start(
         return Ok(());
     }
     let mut found = Box::new(Source::new(transport, limit(RESET_LIMIT))?);
+    let wishes = IrqBuilder::new("virtio-rng");
+    let wishes = match interrupt {
+        VirtioInterrupt::Pci(_) => wishes.shared(),
+        VirtioInterrupt::Mmio(_) => wishes,
+    };
     let handler = move || match interrupt.acknowledge() {
         0 => IrqReturn::None,
         _ => {
@@ -52,7 +55,7 @@ pub(super) fn start(
     };
     // The source lives as long as the kernel, and so does its interrupt. Without one it is looked
     // at now and then.
-    match line.map(|line| request_irq(line, "virtio-rng", handler)) {
+    match line.map(|line| wishes.request(line, handler)) {
         Some(Ok(irq)) => core::mem::forget(irq),
         Some(Err(error)) => log::warn!("virtio-rng: {error}"),
         None => {}

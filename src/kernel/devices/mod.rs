@@ -7,14 +7,15 @@
 mod entropy;
 mod hal;
 mod net;
+mod pci;
 
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use virtio_drivers::transport::{DeviceType, Transport};
 
-use crate::drivers::virtio::{MmioDevice, mmio_device};
-use crate::dt::VirtioMmioDesc;
+use crate::drivers::virtio::{MmioDevice, VirtioInterrupt, VirtioTransport, mmio_device};
+use crate::dt::{DtError, InterruptSpec, PciHostDesc, VirtioMmioDesc};
 use crate::kernel::Hw;
 use crate::platform::{IrqLine, Platform};
 use crate::sync::{LocalCpu, SpinLock};
@@ -26,11 +27,16 @@ pub use net::VirtioNet;
 /// transfers under way.
 const RESET_LIMIT: Duration = Duration::from_millis(100);
 
+/// How much of a PCI host's window is mapped and given out, in bytes. A virtio device takes 20 KiB.
+pub(crate) const PCI_WINDOW: u64 = 16 << 20;
+
 /// The places for devices that the tree names. All their registers are mapped.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
     /// Places for virtio devices over MMIO.
     pub(crate) virtio_mmio: Vec<VirtioMmioDesc>,
+    /// A PCI host. Of its window the first [`PCI_WINDOW`] bytes are mapped.
+    pub(crate) pci_host: Option<PciHostDesc>,
 }
 
 /// The network cards that were found and that the network hasn't taken yet, in the tree's order.
@@ -55,14 +61,21 @@ pub(crate) fn start(places: &Places) {
             log::warn!("virtio@{base:x} is left out: {why}");
         }
     }
+    if let Some(host) = &places.pci_host {
+        pci::start(host);
+    }
 }
 
 /// Why a device is left out, which the log says.
 type Reason = alloc::string::String;
 
+/// Returns the reason that `error` is.
+fn reason(error: impl core::fmt::Display) -> Reason {
+    alloc::format!("{error}")
+}
+
 /// Starts the driver of the device in `place`, if there is one.
 fn start_mmio(place: &VirtioMmioDesc) -> Result<(), Reason> {
-    let text = |error: &dyn core::fmt::Display| alloc::format!("{error}");
     let (Ok(base), Ok(size)) = (
         usize::try_from(place.registers.start()),
         usize::try_from(place.registers.size()),
@@ -71,7 +84,7 @@ fn start_mmio(place: &VirtioMmioDesc) -> Result<(), Reason> {
     };
     // SAFETY: the tree says that the place is there, and `dt` has checked its size and alignment.
     // `boot` mapped it as device memory, for ever, and passes each place once.
-    let found = unsafe { mmio_device(base, size) }.map_err(|error| text(&error))?;
+    let found = unsafe { mmio_device(base, size) }.map_err(reason)?;
     let Some(MmioDevice {
         transport,
         interrupt,
@@ -82,27 +95,45 @@ fn start_mmio(place: &VirtioMmioDesc) -> Result<(), Reason> {
     if !place.coherent {
         return Err("it is not coherent with the caches".into());
     }
-    let line = place.interrupt.map_err(|error| text(&error));
-    let line = line.map(|spec| IrqLine::from_intid(spec.irq.intid(), spec.trigger));
-    let line = line.unwrap_or_else(|error| {
-        log::warn!("virtio@{base:x}: no interrupt: {error}");
-        None
-    });
+    start_virtio(
+        format_args!("virtio@{base:x}"),
+        VirtioTransport::Mmio(transport),
+        VirtioInterrupt::Mmio(interrupt),
+        place.interrupt,
+    )
+}
+
+/// Starts the driver of the device behind `transport`, if there is one for its kind.
+///
+/// * `name` — what the log calls it.
+/// * `interrupt` — the registers of its interrupt, whose line is `line`.
+fn start_virtio(
+    name: core::fmt::Arguments<'_>,
+    transport: VirtioTransport,
+    interrupt: VirtioInterrupt,
+    line: Result<InterruptSpec, DtError>,
+) -> Result<(), Reason> {
+    let line = match line {
+        Ok(spec) => IrqLine::from_intid(spec.irq.intid(), spec.trigger),
+        Err(error) => {
+            log::warn!("{name}: no interrupt: {error}");
+            None
+        }
+    };
     match transport.device_type() {
         DeviceType::EntropySource => {
-            entropy::start(transport, interrupt, line).map_err(|error| text(&error))?;
-            log::info!("virtio@{base:x}: source of entropy");
-            Ok(())
+            entropy::start(transport, interrupt, line).map_err(reason)?;
+            log::info!("{name}: source of entropy");
         }
         DeviceType::Network => {
-            let card = VirtioNet::new(transport, interrupt, line).map_err(|error| text(&error))?;
-            log::info!("virtio@{base:x}: network card {}", card.name());
+            let card = VirtioNet::new(transport, interrupt, line).map_err(reason)?;
+            log::info!("{name}: network card {}", card.name());
             CARDS.lock_irqsave().push(card);
-            Ok(())
         }
         // There is no driver for it, and it isn't touched.
-        _ => Ok(()),
+        _ => {}
     }
+    Ok(())
 }
 
 /// Returns a limit for a wait for a device, which begins now.

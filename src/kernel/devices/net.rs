@@ -8,14 +8,13 @@ use alloc::string::String;
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 #[cfg(feature = "net")]
 use smoltcp::time::Instant;
-use virtio_drivers::transport::mmio::MmioTransport;
 
 use super::hal::DeviceMemory;
 use super::{RESET_LIMIT, limit};
-use crate::drivers::virtio::MmioInterrupt;
+use crate::drivers::virtio::{VirtioInterrupt, VirtioTransport};
 use crate::irq::{IrqHandle, IrqReturn};
 use crate::kernel::Hw;
-use crate::kernel::irqs::request_irq;
+use crate::kernel::irqs::IrqBuilder;
 #[cfg(feature = "net")]
 use crate::net::{NetPort, PortStatistics};
 use crate::platform::IrqLine;
@@ -24,7 +23,7 @@ use crate::virtio::{MAX_FRAME, Net, NetStatistics, Received, Room, VirtioError};
 /// How many frames each of the two queues has.
 const FRAMES: usize = 64;
 
-type Card = Net<DeviceMemory, MmioTransport<'static>, FRAMES>;
+type Card = Net<DeviceMemory, VirtioTransport, FRAMES>;
 
 /// A network card.
 pub struct VirtioNet {
@@ -37,7 +36,7 @@ pub struct VirtioNet {
 /// A card's interrupt.
 enum CardInterrupt {
     /// Nothing serves it.
-    Free(MmioInterrupt, Option<IrqLine>),
+    Free(VirtioInterrupt, Option<IrqLine>),
     /// It is served as long as this lives; or there is none.
     Served(Option<IrqHandle<Hw>>),
 }
@@ -48,8 +47,8 @@ impl VirtioNet {
     /// # Errors
     /// It can't be used.
     pub(super) fn new(
-        transport: MmioTransport<'static>,
-        interrupt: MmioInterrupt,
+        transport: VirtioTransport,
+        interrupt: VirtioInterrupt,
         line: Option<IrqLine>,
     ) -> Result<VirtioNet, VirtioError> {
         let card = Box::new(Card::new(transport, limit(RESET_LIMIT))?);
@@ -78,6 +77,7 @@ impl VirtioNet {
                 return is_served;
             }
         };
+        let is_shared = matches!(interrupt, VirtioInterrupt::Pci(_));
         let handler = move || match interrupt.acknowledge() {
             0 => IrqReturn::None,
             _ => {
@@ -85,7 +85,9 @@ impl VirtioNet {
                 IrqReturn::Handled
             }
         };
-        match request_irq(line, "virtio-net", handler) {
+        let wishes = IrqBuilder::new("virtio-net");
+        let wishes = if is_shared { wishes.shared() } else { wishes };
+        match wishes.request(line, handler) {
             Ok(irq) => {
                 self.interrupt = CardInterrupt::Served(Some(irq));
                 true
@@ -169,7 +171,7 @@ impl RxToken for Frame<'_> {
 
 /// Room for a frame to send.
 #[cfg(feature = "net")]
-pub struct Place<'a>(Room<'a, DeviceMemory, MmioTransport<'static>, FRAMES>);
+pub struct Place<'a>(Room<'a, DeviceMemory, VirtioTransport, FRAMES>);
 
 #[cfg(feature = "net")]
 impl TxToken for Place<'_> {

@@ -1,14 +1,19 @@
-//! The virtio devices of QEMU, over MMIO in both of its versions: each is found, and does what it
+//! The virtio devices of QEMU, over MMIO in both of its versions and
+//! on a PCI bus: each is found, and does what it
 //! is for.
 
 //@ board: virt
 //@ smp: 1 4
-//@ cases: mmio mmio-legacy
-//@ qemu: -netdev user,id=net0,restrict=on -device virtio-rng-device
+//@ cases: mmio mmio-legacy pci pci-el2
+//@ qemu: -netdev user,id=net0,restrict=on
 //@ case: mmio
 //@ qemu: -global virtio-mmio.force-legacy=false
 //@ case: mmio|mmio-legacy
-//@ qemu: -device virtio-net-device,netdev=net0,mac=52:54:00:12:34:56
+//@ qemu: -device virtio-net-device,netdev=net0,mac=52:54:00:12:34:56 -device virtio-rng-device
+//@ case: pci|pci-el2
+//@ qemu: -device virtio-net-pci,netdev=net0,mac=52:54:00:12:34:56,romfile= -device virtio-rng-pci
+//@ case: pci-el2
+//@ virt: on
 
 #![no_std]
 #![no_main]
