@@ -43,10 +43,14 @@ pub enum Errno {
     NoSpace = 28,
     /// EPIPE: nothing can be written any more.
     BrokenPipe = 32,
+    /// ERANGE: a number is too large.
+    Range = 34,
     /// EDEADLK: waiting would never end.
     Deadlock = 35,
     /// ENOSYS.
     NotImplemented = 38,
+    /// EOVERFLOW: a value has more bits than there is room for.
+    Overflow = 75,
     /// EMSGSIZE: longer than one message can be.
     MessageSize = 90,
     /// EOPNOTSUPP: this machine can't do that.
@@ -101,8 +105,10 @@ impl Errno {
             Self::Invalid => "EINVAL",
             Self::NoSpace => "ENOSPC",
             Self::BrokenPipe => "EPIPE",
+            Self::Range => "ERANGE",
             Self::Deadlock => "EDEADLK",
             Self::NotImplemented => "ENOSYS",
+            Self::Overflow => "EOVERFLOW",
             Self::MessageSize => "EMSGSIZE",
             Self::NotSupported => "EOPNOTSUPP",
             Self::NoAddressFamily => "EAFNOSUPPORT",
@@ -139,8 +145,10 @@ impl fmt::Display for Errno {
             Self::Invalid => "Invalid argument",
             Self::NoSpace => "No space left on device",
             Self::BrokenPipe => "Broken pipe",
+            Self::Range => "Numerical result out of range",
             Self::Deadlock => "Resource deadlock avoided",
             Self::NotImplemented => "Function not implemented",
+            Self::Overflow => "Value too large for defined data type",
             Self::MessageSize => "Message too long",
             Self::NotSupported => "Operation not supported",
             Self::NoAddressFamily => "Address family not supported by protocol",

@@ -68,6 +68,7 @@ const NO_ENTRY: &[(&str, &str)] = &[
     ("irq::Builder::shared", VALUE),
     ("irq::Builder::threaded", VALUE),
     ("irq::Irq::intid", READS),
+    ("irq::PerCpuIrq::intid", READS),
     ("irq::request", CALLS),
     ("module::Module::new", VALUE),
     ("module::Module::references_racy", READS),

@@ -116,6 +116,7 @@ const MAY_BE_UNSAFE: &[&[&str]] = &[
     &["module", "slot"],
     &["irq", "handlers"],
     &["irq", "line"],
+    &["irq", "percpu"],
     &["virtio", "queue"],
 ];
 

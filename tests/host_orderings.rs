@@ -53,6 +53,7 @@ const REASONS: &[(&str, &str)] = &[
     ("src/hotplug/operation.rs", "written before the handshake word, which orders it: tests/loom_handshake.rs"),
     ("src/hotplug/passages.rs", "changed by one walk at a time; src/hotplug/mod.rs says what orders its owners; read for display"),
     ("src/hotplug/walk.rs", "changed by one walk at a time; src/hotplug/mod.rs says what orders its owners; read for display"),
+    ("src/irq/percpu.rs", "two masks that the hotplug lock orders: src/irq/percpu.rs"),
     ("src/irq/spurious.rs", "counts of the CPU that runs the handlers; the word of the line orders them: tests/loom_irq.rs"),
     ("src/irq/thread.rs", "two bits, and what a handler has left: the line's lock and the permit order it, tests/loom_permit.rs"),
     ("src/irq/table.rs", "the locks of the lines order the mask: src/irq/mod.rs"),

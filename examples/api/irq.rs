@@ -3,7 +3,8 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use stillpoint::api::cpu::{CpuId, CpuMask};
 use stillpoint::api::irq::{
-    Builder, Irq, IrqAffinityError, IrqLine, IrqReturn, RequestIrqError, Trigger, request,
+    Builder, Irq, IrqAffinityError, IrqLine, IrqReturn, PerCpuIrq, RequestIrqError, Trigger, request,
+    request_percpu,
 };
 use stillpoint::api::sync::Completion;
 use stillpoint::println;
@@ -93,6 +94,25 @@ pub(crate) fn move_to(irq: &Irq, cpu: CpuId) -> Result<(), IrqAffinityError> {
     irq.synchronize();
     assert!(irq.affinity().contains(cpu));
     Ok(())
+}
+
+/// Counts what the performance monitor of each CPU says, those that come later included. `overflow`
+/// runs on the CPU whose monitor it is.
+pub(crate) fn watch_monitors(
+    line: IrqLine,
+    overflow: impl Fn() + Send + Sync + 'static,
+) -> Result<PerCpuIrq, RequestIrqError> {
+    let irq = request_percpu(line, "arm-pmu", move || {
+        overflow();
+        IrqReturn::Handled
+    })?;
+    println!("{}: {} so far", irq.intid(), irq.count());
+    Ok(irq)
+}
+
+/// Returns how often the monitor of `cpu` has overflowed; a CPU that is off keeps its count.
+pub(crate) fn overflows(irq: &PerCpuIrq, cpu: CpuId) -> u64 {
+    irq.count_on(cpu)
 }
 
 /// Prints how often it has come, in all and where it goes to now.

@@ -13,7 +13,7 @@ use crate::cpu::{CpuId, CpuMask};
 use crate::irq;
 use crate::kernel::Hw;
 use crate::kernel::entry::{Entered, enter};
-use crate::kernel::irqs::IrqBuilder;
+use crate::kernel::irqs::{self, IrqBuilder};
 use crate::sched::run_app;
 use crate::sync::might_sleep_in;
 
@@ -247,6 +247,70 @@ impl Irq {
     /// Any.
     pub fn intid(&self) -> u32 {
         self.0.irq().intid()
+    }
+}
+
+/// An interrupt that each CPU has for itself, such as one of its performance monitor, and that a
+/// program has requested. Dropping it gives it back: on return no CPU runs its handler, and that and
+/// all that it owns have been dropped.
+///
+/// # Context
+/// The drop: thread, preemption on; takes `cpus_read_lock`.
+#[derive(Debug)]
+pub struct PerCpuIrq(Entered<irqs::PerCpuIrq>);
+
+/// Requests `line`, which each CPU has for itself, for the function `handle_fn`, which
+/// `/proc/interrupts` calls `name`. It is turned on on each CPU that is online, and on each that
+/// comes, before that runs a thread.
+///
+/// `handle_fn` is called on the CPU that has taken the interrupt, in an interrupt handler with IRQs
+/// masked, and on several CPUs at once. [`IrqReturn::WakeThread`] has no thread here.
+///
+/// # Context
+/// Thread, preemption on; takes `cpus_read_lock`. Allocates.
+///
+/// # Errors
+/// [`RequestIrqError`]; nothing has changed then, and `handle_fn` has been dropped.
+#[cfg_attr(debug_assertions, track_caller)]
+pub fn request_percpu(
+    line: IrqLine,
+    name: impl fmt::Display,
+    handle_fn: impl Fn() -> IrqReturn + Send + Sync + 'static,
+) -> Result<PerCpuIrq, RequestIrqError> {
+    let _in_kernel = enter();
+    might_sleep_in::<Hw>("irq::request"); // Before it allocates.
+    let own = irqs::PerCpuIrq::request(line, name, handle_fn)?;
+    Ok(PerCpuIrq(Entered::new(own)))
+}
+
+impl PerCpuIrq {
+    /// Returns how often the handler was called, on all CPUs, those that are offline included.
+    ///
+    /// # Context
+    /// Any.
+    pub fn count(&self) -> u64 {
+        let _in_kernel = enter();
+        self.0.handle().counts().sum()
+    }
+
+    /// Returns how often the handler was called on `cpu`.
+    ///
+    /// # Context
+    /// Any.
+    ///
+    /// # Panics
+    /// If the machine has no such CPU.
+    pub fn count_on(&self, cpu: CpuId) -> u64 {
+        let _in_kernel = enter();
+        self.0.handle().counts().part(cpu)
+    }
+
+    /// Returns the number of the interrupt at the GIC (INTID).
+    ///
+    /// # Context
+    /// Any.
+    pub fn intid(&self) -> u32 {
+        self.0.handle().intid()
     }
 }
 

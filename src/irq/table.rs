@@ -12,6 +12,7 @@ use super::error::RequestIrqError;
 use super::handle::IrqHandle;
 use super::handlers::HandlerFn;
 use super::line::Line;
+use super::percpu::PerCpuIrqs;
 use super::thread::{IrqThread, ThreadFn};
 use crate::cpu::{CpuId, CpuMask};
 use crate::platform::{FIRST_LPI, FIRST_SPI, Irq, IrqLine};
@@ -50,6 +51,8 @@ pub struct IrqTable<P: IrqHost> {
     /// The CPUs that serve interrupts, or a part of them: see [`IrqTable::serving`]. Relaxed: the
     /// locks of the lines order it (`serving-under-the-lock` of [`irq`](crate::irq)).
     serving: AtomicBits,
+    /// The interrupts that each CPU has for itself.
+    pub percpu: PerCpuIrqs<P>,
     /// Held by the thread that requests or frees a shared line.
     sharing: Mutex<(), P>,
 }
@@ -66,6 +69,7 @@ impl<P: IrqHost> IrqTable<P> {
             lpis: Once::new(),
             made: SpinLock::new(Vec::new()),
             serving: AtomicBits::new(),
+            percpu: PerCpuIrqs::new(),
             sharing: Mutex::new(()),
         }
     }
@@ -126,18 +130,19 @@ impl<P: IrqHost> IrqTable<P> {
     }
 
     /// Runs the handlers of `irq`, which this CPU, `cpu`, has acknowledged. Returns false if that
-    /// line was never asked for.
+    /// was never asked for, or is a private interrupt without a user.
     ///
     /// # Context
     /// The handler of the interrupt, IRQs masked.
     #[inline]
     pub fn interrupt(&self, irq: Irq, cpu: CpuId) -> bool {
-        match self.line(irq) {
-            Some(line) => {
+        match (self.line(irq), irq) {
+            (Some(line), _) => {
                 line.interrupt(cpu);
                 true
             }
-            None => false,
+            (None, Irq::Ppi(ppi)) => self.percpu.interrupt(ppi, cpu),
+            (None, _) => false,
         }
     }
 

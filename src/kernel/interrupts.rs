@@ -85,13 +85,10 @@ fn handle_one(taken_fn: impl FnOnce(Irq)) {
                     .calls
                     .run_inside(Hw::this_cpu(), Inside::Handler, handler);
             }
-            Irq::Spi(_) | Irq::Lpi(_) => {
+            Irq::Ppi(_) | Irq::Spi(_) | Irq::Lpi(_) => {
                 if !kernel.irqs.interrupt(irq, Hw::this_cpu()) {
                     came_unasked(kernel, irq);
                 }
-            }
-            Irq::Ppi(_) => {
-                log::warn!("CPU{}: unexpected {irq:?}", Hw::this_cpu());
             }
         }
         kernel.irq_chip.end(token);
@@ -106,11 +103,13 @@ fn handle_one(taken_fn: impl FnOnce(Irq)) {
     lockdep::set_in_irq(false);
 }
 
-/// Masks a line that was never asked for.
+/// Masks an interrupt that no handler is for.
 #[cold]
 #[inline(never)]
 fn came_unasked(kernel: &'static Kernel, irq: Irq) {
-    if kernel.irq_chip.has_line(irq) {
+    if let Irq::Ppi(ppi) = irq {
+        kernel.irq_chip.disable_private(Hw::this_cpu(), ppi);
+    } else if kernel.irq_chip.has_line(irq) {
         kernel.irq_chip.mask(irq);
     }
     log::warn!(

@@ -2,15 +2,17 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
 use core::fmt;
 
 use crate::cpu::CpuMask;
 use crate::irq::{
-    HandlerFn, IrqHandle, IrqHost, IrqRequest, IrqReturn, IrqTable, Owner, RequestIrqError,
-    ThreadFn,
+    HandlerFn, IrqHandle, IrqHost, IrqRequest, IrqReturn, IrqTable, Owner, PerCpuIrqHandle,
+    RequestIrqError, ThreadFn,
 };
-use crate::kernel::{Hw, kernel};
+use crate::kernel::{Hw, TIMER_NAME, kernel};
 use crate::platform::{IrqLine, LineChip};
+use crate::sync::might_sleep_in;
 
 impl IrqHost for Hw {
     #[inline]
@@ -37,6 +39,54 @@ pub(crate) fn request_irq(
     handle_fn: impl FnMut() -> IrqReturn + Send + 'static,
 ) -> Result<IrqHandle<Hw>, RequestIrqError> {
     IrqBuilder::new(name).request(line, handle_fn)
+}
+
+/// A user's right to an interrupt that each CPU has for itself. Dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct PerCpuIrq(Option<PerCpuIrqHandle<Hw>>);
+
+impl PerCpuIrq {
+    /// Has `handle_fn` serve `line` on each CPU that is online, and on each that comes.
+    ///
+    /// # Context
+    /// Thread, preemption on; takes `cpus_read_lock`. Allocates.
+    ///
+    /// # Errors
+    /// [`RequestIrqError`]; nothing has changed then.
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub(crate) fn request(
+        line: IrqLine,
+        name: impl fmt::Display,
+        handle_fn: impl Fn() -> IrqReturn + Send + Sync + 'static,
+    ) -> Result<PerCpuIrq, RequestIrqError> {
+        let kernel = kernel();
+        if line.intid() == kernel.timer_ppi {
+            return Err(RequestIrqError::Busy(line.intid(), TIMER_NAME.into()));
+        }
+        let name = alloc::format!("{name}");
+        let _alone = kernel.hotplug.cpus_read_lock();
+        let handle = kernel
+            .irqs
+            .percpu
+            .request(line, &name, Arc::new(handle_fn))?;
+        Ok(PerCpuIrq(Some(handle)))
+    }
+
+    /// Returns the interrupt.
+    pub(crate) fn handle(&self) -> &PerCpuIrqHandle<Hw> {
+        self.0.as_ref().expect("BUG: it is empty in its drop only")
+    }
+}
+
+impl Drop for PerCpuIrq {
+    #[cfg_attr(debug_assertions, track_caller)]
+    fn drop(&mut self) {
+        might_sleep_in::<Hw>("the drop of a PerCpuIrq");
+        if let Some(handle) = self.0.take() {
+            let _alone = kernel().hotplug.cpus_read_lock();
+            handle.free();
+        }
+    }
 }
 
 /// What a user wants of a line.

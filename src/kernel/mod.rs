@@ -187,6 +187,11 @@ impl Kernel {
         &self.mmu
     }
 
+    /// Returns the INTID of the timer's interrupt.
+    pub fn timer_ppi(&self) -> u32 {
+        self.timer_ppi
+    }
+
     /// Returns the interrupt controller, for tests that send SGIs of their own.
     pub fn irq_chip(&self) -> &dyn IrqChip {
         &*self.irq_chip

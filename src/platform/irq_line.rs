@@ -69,7 +69,7 @@ impl From<IrqLine> for Irq {
 /// other lock is taken.
 ///
 /// # Panics
-/// All methods that take an interrupt, if [`LineChip::has_line`] returns false for it.
+/// All methods that take a line, if [`LineChip::has_line`] returns false for it.
 pub trait LineChip: Sync {
     /// Returns how many shared interrupts there are: their INTIDs are 32 and up.
     fn spi_count(&self) -> usize;
@@ -93,6 +93,19 @@ pub trait LineChip: Sync {
     /// If it is pending it comes, once, and if it is active it goes on to its end where it was
     /// acknowledged.
     fn route(&self, irq: Irq, cpu: CpuId);
+
+    /// Turns the private interrupt `ppi` of this CPU, which is `cpu`, on, for a device. It is off,
+    /// and less urgent than wake, panic and the timer.
+    ///
+    /// # Panics
+    /// If `ppi` is not the INTID of a PPI, 16 to 31.
+    fn enable_private(&self, cpu: CpuId, ppi: u32, trigger: Trigger);
+
+    /// Turns the private interrupt `ppi` of this CPU, which is `cpu`, off. It may still come once.
+    ///
+    /// # Panics
+    /// As [`LineChip::enable_private`].
+    fn disable_private(&self, cpu: CpuId, ppi: u32);
 
     /// Makes the line `irq` pending, as its device does by an edge.
     fn set_pending(&self, irq: Irq);

@@ -109,6 +109,15 @@ pub trait Machine {
     /// Returns how often each interrupt was taken.
     fn interrupts(&self) -> Vec<InterruptRow>;
 
+    /// Returns the interrupts of devices that are in use, by their numbers.
+    fn irqs(&self) -> Vec<IrqRow>;
+
+    /// Lets the interrupt `number` of a device go only to `cpus`.
+    ///
+    /// # Errors
+    /// It isn't in use, or can't go there. Nothing has changed then.
+    fn set_irq_affinity(&self, number: u32, cpus: &CpuMask) -> Result<(), Self::Error>;
+
     /// Has `cpu` wait at its entry, before it says that it is alive, the next time that it is
     /// started, or lets it go on.
     fn set_held(&self, cpu: CpuId, held: bool);
@@ -213,6 +222,23 @@ pub struct InterruptRow {
     pub counts: Vec<u64>,
     /// What it is.
     pub what: String,
+}
+
+/// An interrupt of a device, as of a moment ago.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IrqRow {
+    /// Its number.
+    pub number: u32,
+    /// The CPUs that it may go to.
+    pub affinity: CpuMask,
+    /// The CPU that it goes to, if it goes to any.
+    pub effective: Option<CpuId>,
+    /// How often it came since it was last judged.
+    pub seen: u32,
+    /// How often of these it had no reason.
+    pub unhandled: u32,
+    /// When it last had none, in milliseconds since the instant of [`Machine::now_ns`].
+    pub last_unhandled_ms: u64,
 }
 
 /// A thread, and what it has used, as of a moment ago.

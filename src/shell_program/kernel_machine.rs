@@ -12,6 +12,7 @@ use crate::errno::Errno;
 use crate::hotplug::{
     BatchError, CpuDownError, CpuHealth, CpuUpError, FailError, TargetError, state_number,
 };
+use crate::irq::IrqAffinityError;
 use crate::kernel::{
     Hw, SchedTracingError, console, heap, id_registers, is_tracing, kernel, log_walk, print,
     set_sched_tracing, set_tracing, walks, wants_sched_tracing, watchdog,
@@ -21,8 +22,8 @@ use crate::patch::KeyError;
 use crate::platform::{Platform, PsciQuery, Received, Sgi};
 use crate::sched::AffinityError;
 use crate::shell::{
-    CpuInfo, CpuState, Failure, InterruptRow, Machine, Masks, MemoryReport, ShellCommand, StepRow,
-    StopCost, ThreadRow, Typed,
+    CpuInfo, CpuState, Failure, InterruptRow, IrqRow, Machine, Masks, MemoryReport, ShellCommand,
+    StepRow, StopCost, ThreadRow, Typed,
 };
 use crate::shell_program::{interrupts, selftest, threads};
 use crate::sync::atomic::Ordering;
@@ -50,6 +51,8 @@ pub enum MachineError {
     Key(KeyError),
     /// The CPUs of a thread were not changed.
     Affinity(AffinityError),
+    /// The CPUs of an interrupt were not changed.
+    Irq(IrqAffinityError),
     /// There is no memory for the rings of scheduling events.
     NoMemory,
     /// There is no such thread.
@@ -67,6 +70,7 @@ impl fmt::Display for MachineError {
             MachineError::Fail(error) => fmt::Display::fmt(error, f),
             MachineError::Key(error) => fmt::Display::fmt(error, f),
             MachineError::Affinity(error) => fmt::Display::fmt(error, f),
+            MachineError::Irq(error) => fmt::Display::fmt(error, f),
             MachineError::NoMemory => f.write_str("there is no memory for its rings"),
             MachineError::NoThread => f.write_str("it has ended, or never was"),
             MachineError::NoFirmware => f.write_str("this machine has no PSCI"),
@@ -82,6 +86,7 @@ impl Failure for MachineError {
             MachineError::Target(error) => error.errno(),
             MachineError::Key(error) => error.errno(),
             MachineError::Fail(_) | MachineError::Affinity(_) => Errno::Invalid,
+            MachineError::Irq(error) => error.errno(),
             MachineError::NoMemory => Errno::NoMemory,
             MachineError::NoThread => Errno::NoProcess,
             MachineError::NoFirmware => Errno::NotImplemented,
@@ -328,6 +333,14 @@ impl Machine for KernelMachine {
 
     fn interrupts(&self) -> Vec<InterruptRow> {
         interrupts::all()
+    }
+
+    fn irqs(&self) -> Vec<IrqRow> {
+        interrupts::of_devices()
+    }
+
+    fn set_irq_affinity(&self, number: u32, cpus: &CpuMask) -> Result<(), MachineError> {
+        interrupts::set_affinity(number, cpus).map_err(MachineError::Irq)
     }
 
     fn set_held(&self, cpu: CpuId, held: bool) {

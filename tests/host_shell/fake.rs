@@ -9,8 +9,8 @@ use stillpoint::cpu::{CpuId, CpuMask, IdRegisters, Mpidr};
 use stillpoint::errno::Errno;
 use stillpoint::platform::PsciQuery;
 use stillpoint::shell::{
-    CpuInfo, CpuState, Failure, InterruptRow, Machine, Masks, MemoryReport, Report, ShellCommand,
-    StepRow, StopCost, ThreadRow, Typed, parse_cpu_list, run_line,
+    CpuInfo, CpuState, Failure, InterruptRow, IrqRow, Machine, Masks, MemoryReport, Report,
+    ShellCommand, StepRow, StopCost, ThreadRow, Typed, parse_cpu_list, run_line,
 };
 
 /// A refusal with a reason.
@@ -70,6 +70,8 @@ pub(crate) struct Fake {
     waits: RefCell<u32>,
     /// The CPUs of thread 1.
     affinity: RefCell<CpuMask>,
+    /// The CPUs of interrupt 33.
+    irq_affinity: RefCell<CpuMask>,
     /// What is typed while commands run.
     pub(crate) input: RefCell<VecDeque<u8>>,
     /// The commands of the program.
@@ -95,6 +97,7 @@ impl Fake {
             failures: RefCell::default(),
             waits: RefCell::default(),
             affinity: RefCell::new(CpuMask::first_n(present)),
+            irq_affinity: RefCell::new(CpuMask::first_n(present)),
             input: RefCell::default(),
             commands: Vec::new(),
             console: RefCell::default(),
@@ -218,6 +221,26 @@ impl Machine for Fake {
 
     fn timer_hz(&self) -> u64 {
         62_500_000
+    }
+
+    fn irqs(&self) -> Vec<IrqRow> {
+        vec![IrqRow {
+            number: 33,
+            affinity: *self.irq_affinity.borrow(),
+            effective: Some(CpuId::BOOT),
+            seen: 7,
+            unhandled: 2,
+            last_unhandled_ms: 1500,
+        }]
+    }
+
+    fn set_irq_affinity(&self, number: u32, cpus: &CpuMask) -> Result<(), Refused> {
+        if cpus.and(&self.online.borrow()).is_empty() {
+            return Err(Refused(Errno::Invalid, "none is active"));
+        }
+        assert_eq!(number, 33);
+        self.irq_affinity.replace(*cpus);
+        Ok(())
     }
 
     fn interrupts(&self) -> Vec<InterruptRow> {

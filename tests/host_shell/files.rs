@@ -143,6 +143,65 @@ fn tracing_is_switched_as_in_linux() {
 }
 
 #[test]
+fn an_interrupt_goes_where_its_file_says() {
+    const IRQ: &str = "/proc/irq/33";
+    let fake = Fake::new(6, "0-3");
+    let run = |line: String| {
+        let (text, report) = fake.run(&line);
+        (text, report.outcome)
+    };
+    let read = |name: &str| run(format!("cat {IRQ}/{name}")).0;
+    assert_eq!(read("smp_affinity"), "3f\n");
+    assert_eq!(read("smp_affinity_list"), "0-5\n");
+    assert_eq!(read("effective_affinity"), "01\n");
+    assert_eq!(read("effective_affinity_list"), "0\n");
+    assert_eq!(
+        read("spurious"),
+        "count 7\nunhandled 2\nlast_unhandled 1500 ms\n"
+    );
+    for (name, value, after) in [
+        ("smp_affinity", "6", "1-2\n"),
+        ("smp_affinity_list", "0,3", "0,3\n"),
+    ] {
+        assert_eq!(
+            run(format!("echo {value} > {IRQ}/{name}")),
+            (String::new(), OK)
+        );
+        assert_eq!(read("smp_affinity_list"), after);
+    }
+    for (name, value, error) in [
+        ("smp_affinity", "z", "Invalid argument"),
+        (
+            "smp_affinity",
+            "100000000",
+            "Value too large for defined data type",
+        ),
+        (
+            "smp_affinity_list",
+            "100000",
+            "Numerical result out of range",
+        ),
+        (
+            "smp_affinity_list",
+            "5",
+            "Invalid argument (EINVAL: none is active)",
+        ),
+    ] {
+        let (text, outcome) = run(format!("echo {value} > {IRQ}/{name}"));
+        assert_eq!(text, format!("echo: write error: {error}\n"), "{value}");
+        assert_eq!((outcome, read("smp_affinity")), (FAILED, "09\n".into()));
+    }
+    for name in ["effective_affinity", "effective_affinity_list", "spurious"] {
+        let (text, outcome) = run(format!("echo 1 > {IRQ}/{name}"));
+        assert_eq!(text, format!("sh: {IRQ}/{name}: Permission denied\n"));
+        assert_eq!(outcome, FAILED);
+    }
+    let (text, outcome) = run("cat /proc/irq/34/spurious".into());
+    let missing = "cat: /proc/irq/34/spurious: No such file or directory\n";
+    assert_eq!((text.as_str(), outcome), (missing, FAILED));
+}
+
+#[test]
 fn scheduling_events_are_switched_by_a_file_of_linuxs() {
     const FILE: &str = "/sys/kernel/tracing/events/enable";
     let fake = Fake::new(2, "0");
@@ -241,7 +300,7 @@ fn directories_are_listed() {
         ("ls /", "proc  sys\n"),
         (
             "ls -1 /proc",
-            "cmdline\ncpuinfo\ninterrupts\nmeminfo\nschedstat\nsys\nuptime\n",
+            "cmdline\ncpuinfo\ninterrupts\nirq\nmeminfo\nschedstat\nsys\nuptime\n",
         ),
         ("ls sys//devices/system/cpu/cpu11/", "hotplug  online\n"),
         (

@@ -310,6 +310,8 @@ impl LineChip for Lines {
     fn mask(&self, _: Irq) {}
     fn unmask(&self, _: Irq) {}
     fn route(&self, _: Irq, _: CpuId) {}
+    fn enable_private(&self, _: CpuId, _: u32, _: Trigger) {}
+    fn disable_private(&self, _: CpuId, _: u32) {}
     fn set_pending(&self, _: Irq) {}
 }
 

@@ -127,8 +127,8 @@ pub const fn is_register_address(address: u64) -> bool {
     address != 0 && address.is_multiple_of(ADDRESS_ALIGNMENT)
 }
 
-/// Returns the priority of SGI or PPI `number`. The timer is the only PPI that is ever
-/// turned on. It is urgent, so that a CPU that waits in a stop can be woken by it.
+/// Returns the priority of SGI or PPI `number`, until a device's PPI gets the ordinary one. The
+/// timer is urgent, so that a CPU that waits in a stop can be woken by it.
 const fn priority_of(number: usize) -> u8 {
     if (WAKE_AND_PANIC | PPIS) & (1 << number) != 0 {
         PRIORITY_WAKE
@@ -157,6 +157,15 @@ fn write_our_bits(registers: &impl PrivateRegisters, offset: usize, bits: u32) {
     if after != before {
         registers.write(offset, after);
     }
+}
+
+/// Gives PPI `ppi` the priority of ordinary interrupts.
+fn set_ordinary_priority(registers: &impl PrivateRegisters, ppi: u32) {
+    let (word, byte) = (ppi as usize / 4, ppi as usize % 4);
+    let offset = IPRIORITYR + word * 4;
+    let mut bytes = registers.read(offset).to_le_bytes();
+    bytes[byte] = PRIORITY_NORMAL;
+    registers.write(offset, u32::from_le_bytes(bytes));
 }
 
 /// Sets how the line of PPI `ppi` triggers. The PPI must be off.

@@ -27,7 +27,8 @@
 use super::{
     CPENDSGIR, ICACTIVER, ICENABLER, ICPENDR, IGROUPR, IPRIORITYR, ISENABLER, ITARGETSR,
     OUR_PRIORITY_WORDS, OUR_SGIS, PPI_PRIORITY_WORDS, PPIS, PrivateRegisters, SECURE_SGIS,
-    WAKE_AND_PANIC, priority_of, set_trigger, write_our_bits, write_priorities,
+    WAKE_AND_PANIC, priority_of, set_ordinary_priority, set_trigger, write_our_bits,
+    write_priorities,
 };
 use crate::config::PMR_OPEN;
 use crate::platform::Trigger;
@@ -115,6 +116,12 @@ impl<R: PrivateRegisters> GicV2Bank<R> {
     pub fn quieten(&self) {
         self.set_sgis(WAKE_AND_PANIC);
         self.disable_ppis(PPIS);
+    }
+
+    /// Turns PPI `ppi`, INTID 16 to 31, on, as [`Self::enable_ppi`] does, at the ordinary priority.
+    pub fn enable_device_ppi(&self, ppi: u32, trigger: Trigger) {
+        set_ordinary_priority(&self.0, ppi);
+        self.enable_ppi(ppi, trigger);
     }
 
     /// Turns PPI `ppi`, INTID 16 to 31, on; its line triggers as `trigger` says. The PPI must be

@@ -9,7 +9,7 @@
 use super::{
     ICACTIVER, ICENABLER, ICPENDR, IGROUPR, IGRPMODR, ISENABLER, OUR_PRIORITY_WORDS, OUR_SGIS,
     PPI_PRIORITY_WORDS, PPIS, PrivateRegisters, SECURE_SGIS, WAKE_AND_PANIC, priority_of,
-    set_trigger, write_our_bits, write_priorities,
+    set_ordinary_priority, set_trigger, write_our_bits, write_priorities,
 };
 use crate::platform::Trigger;
 
@@ -68,6 +68,12 @@ impl<R: PrivateRegisters> GicV3Bank<R> {
     pub fn quieten(&self) {
         self.0.write(ICENABLER, (OUR_SGIS | PPIS) & !WAKE_AND_PANIC);
         self.0.settle();
+    }
+
+    /// Turns PPI `ppi`, INTID 16 to 31, on, as [`Self::enable_ppi`] does, at the ordinary priority.
+    pub fn enable_device_ppi(&self, ppi: u32, trigger: Trigger) {
+        set_ordinary_priority(&self.0, ppi);
+        self.enable_ppi(ppi, trigger);
     }
 
     /// Turns PPI `ppi`, INTID 16 to 31, on; its line triggers as `trigger` says. The PPI must be

@@ -181,6 +181,16 @@ impl LineChip for GicV2 {
         self.distributor.route(irq.intid(), self.target(cpu));
     }
 
+    fn enable_private(&self, _cpu: CpuId, ppi: u32, trigger: Trigger) {
+        assert!(PPIS.contains(&ppi), "BUG: INTIDs of PPIs are 16 to 31");
+        self.distributor.bank().enable_device_ppi(ppi, trigger);
+    }
+
+    fn disable_private(&self, _cpu: CpuId, ppi: u32) {
+        assert!(PPIS.contains(&ppi), "BUG: INTIDs of PPIs are 16 to 31");
+        self.distributor.bank().disable_ppis(1 << ppi);
+    }
+
     fn set_pending(&self, irq: Irq) {
         self.distributor.set_pending(irq.intid());
     }

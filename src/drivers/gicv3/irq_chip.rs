@@ -186,6 +186,18 @@ impl LineChip for GicV3 {
         self.distributor.route(irq.intid(), self.target(cpu));
     }
 
+    fn enable_private(&self, cpu: CpuId, ppi: u32, trigger: Trigger) {
+        assert!(PPIS.contains(&ppi), "BUG: INTIDs of PPIs are 16 to 31");
+        self.redistributor(cpu)
+            .bank()
+            .enable_device_ppi(ppi, trigger);
+    }
+
+    fn disable_private(&self, cpu: CpuId, ppi: u32) {
+        assert!(PPIS.contains(&ppi), "BUG: INTIDs of PPIs are 16 to 31");
+        self.redistributor(cpu).bank().disable_ppi(ppi);
+    }
+
     fn set_pending(&self, irq: Irq) {
         self.distributor.set_pending(irq.intid());
     }

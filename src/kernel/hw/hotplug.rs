@@ -187,6 +187,7 @@ impl HotplugHost for Hw {
 
     fn irqchip_startup(cpu: CpuId) {
         kernel().irq_chip.startup_cpu(cpu);
+        kernel().irqs.percpu.come(cpu);
     }
 
     fn irqchip_teardown(cpu: CpuId) {

@@ -18,6 +18,7 @@
 //! | Other path | Read | Written |
 //! |---|---|---|
 //! | `/proc/cpuinfo`, `interrupts`, `meminfo`, `uptime`, `cmdline`, `schedstat` | as in Linux, see `proc` | |
+//! | `/proc/irq/N/…` | where interrupt N goes, see `irq` | the affinity |
 //! | `/proc/sys/…` | the settings of `sysctl` | changes them |
 //! | `/sys/kernel/tracing/tracing_on` | whether events are recorded | 1 and 0 switch that |
 //! | `/sys/kernel/tracing/events/enable` | whether scheduling events are, too | 1 and 0 switch that |
@@ -28,6 +29,7 @@
 //! Linux `Documentation/core-api/cpu_hotplug.rst`, and `kernel/cpu.c` for what is written;
 //! `Documentation/ABI/testing/sysfs-devices-system-cpu`; `Documentation/trace/ftrace.rst`.
 
+mod irq;
 mod list;
 mod proc;
 
@@ -44,6 +46,8 @@ use super::sysctl::{self, Refusal};
 use crate::config::MAX_CPUS;
 use crate::cpu::{CpuId, CpuMask};
 use crate::errno::Errno;
+
+use irq::IrqFile;
 
 pub(super) use list::{LS_OPTIONS, ls};
 pub(super) use proc::interrupts;
@@ -73,6 +77,7 @@ enum File {
     Uptime,
     CommandLine,
     SchedStat,
+    Irq(u32, IrqFile),
     Setting(&'static str),
 }
 
@@ -111,6 +116,15 @@ fn all<M: Machine>(machine: &M) -> Vec<(String, File)> {
     for key in sysctl::KEYS {
         let path = key.replace('.', "/");
         files.push((format!("proc/sys/{path}"), File::Setting(key)));
+    }
+    for row in machine.irqs() {
+        let of = |(name, file)| {
+            (
+                format!("proc/irq/{}/{name}", row.number),
+                File::Irq(row.number, file),
+            )
+        };
+        files.extend(IrqFile::ALL.map(of));
     }
     for cpu in machine.masks().possible.iter() {
         let of = |name: &str| format!("{CPUS}/cpu{cpu}/{name}");
@@ -207,6 +221,7 @@ impl File {
             File::Uptime => proc::uptime(machine),
             File::CommandLine => format!("{}\n", machine.boot_line()),
             File::SchedStat => proc::schedstat(machine),
+            File::Irq(number, file) => file.read(machine, number),
             File::Setting(key) => sysctl::value(machine, key) + "\n",
         }
     }
@@ -233,6 +248,11 @@ impl File {
             (File::CpuOnline(_) | File::TracingOn | File::TracingEvents, _) => {
                 return Written::Wrong(Errno::Invalid);
             }
+            (File::Irq(number, file), _) => match file.cpus(value) {
+                Some(Ok(cpus)) => machine.set_irq_affinity(number, &cpus),
+                Some(Err(errno)) => return Written::Wrong(errno),
+                None => return Written::Denied,
+            },
             (File::Setting(key), _) => match sysctl::set(machine, key, value) {
                 Ok(()) => Ok(()),
                 Err(Refusal::ReadOnly(_)) => return Written::Denied,

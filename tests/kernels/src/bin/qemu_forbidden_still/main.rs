@@ -14,7 +14,7 @@
 //@ cases: set-affinity read-byte read-line read-line-until shell random
 //@ cases: cpus-read cpus-read-checked stop stop-cpuslocked timed-stop stop-one stop-two stop-cpus stop-inactive
 //@ cases: tasks barrier timer-cancel timer-drop net
-//@ cases: irq-request irq-disable irq-synchronize irq-drop
+//@ cases: irq-request irq-request-percpu irq-disable irq-synchronize irq-drop
 //@ cases: module-load module-try-unload module-unload module-unload-before
 // Functions of hotplug, which wait for others of their kind.
 //@ cases: cpu-up cpu-down cpu-down-before cpus-up cpus-down cpus-down-before set-target
@@ -115,7 +115,7 @@
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: synchronize inside a read-side section$
 //@ case: call|call-own|call-many|call-each
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop waits for another CPU's answer$
-//@ case: irq-request
+//@ case: irq-request.*
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls irq::request, which may wait
 //@ case: irq-disable
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls irq::disable, which may wait
@@ -383,6 +383,10 @@ fn main() {
         "irq-request" => {
             let wishes = irq::Builder::new("own");
             still(|| wishes.request(own_line(), || IrqReturn::Handled));
+        }
+        "irq-request-percpu" => {
+            let private = IrqLine::from_intid(31, Trigger::Level).expect("a private interrupt");
+            still(|| irq::request_percpu(private, "own", || IrqReturn::Handled));
         }
         "irq-disable" => {
             let own = own_irq();

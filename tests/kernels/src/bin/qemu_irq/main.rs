@@ -14,6 +14,7 @@
 extern crate alloc;
 
 mod lines;
+mod private;
 mod storm;
 mod threads;
 mod users;
@@ -27,6 +28,7 @@ fn main() {
     let mut ktap = Ktap::new();
     // A line's record is made when it is first asked for, and stays.
     lines::touch();
+    private::touch();
     let used = InUse::settled();
     ktap.check(
         "a handler runs once for each time its line is raised",
@@ -46,6 +48,10 @@ fn main() {
         threads::spurious(),
     );
     ktap.check("one without a user is masked", threads::unexpected());
+    ktap.check(
+        "each CPU has a private interrupt for itself",
+        private::each_cpu(),
+    );
     if lines::cpus() > 1 {
         ktap.check("a line goes where its affinity says", users::affine());
         ktap.check("a managed line rests and comes back", users::managed());

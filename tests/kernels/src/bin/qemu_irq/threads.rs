@@ -59,6 +59,7 @@ pub(crate) fn threaded() -> bool {
         raise(2);
         sound &= eventually(|| two.counts() == (1, 1, 0));
         raise(2);
+        sound &= eventually(|| two.counts().0 == meanwhile);
         api::sleep(Duration::from_millis(2));
         sound &= same("meanwhile", two.counts(), (meanwhile, 1, 0));
         two.go_on.complete();
