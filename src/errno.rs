@@ -77,6 +77,8 @@ pub enum Errno {
     TimedOut = 110,
     /// ECONNREFUSED: nothing listens there.
     ConnectionRefused = 111,
+    /// EHOSTUNREACH: another machine says so.
+    HostUnreachable = 113,
     /// ECANCELED: the caller has given up.
     Canceled = 125,
 }
@@ -122,6 +124,7 @@ impl Errno {
             Self::NotConnected => "ENOTCONN",
             Self::TimedOut => "ETIMEDOUT",
             Self::ConnectionRefused => "ECONNREFUSED",
+            Self::HostUnreachable => "EHOSTUNREACH",
             Self::Canceled => "ECANCELED",
         }
     }
@@ -162,6 +165,7 @@ impl fmt::Display for Errno {
             Self::NotConnected => "Transport endpoint is not connected",
             Self::TimedOut => "Connection timed out",
             Self::ConnectionRefused => "Connection refused",
+            Self::HostUnreachable => "No route to host",
             Self::Canceled => "Operation canceled",
         })
     }

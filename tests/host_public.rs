@@ -307,7 +307,7 @@ fn stands_for(pattern: &str, item: &str) -> bool {
 }
 
 /// The names of the standard library that signatures use, and `Self`.
-const STANDARD: [&str; 34] = [
+const STANDARD: [&str; 35] = [
     "Add",
     "AddAssign",
     "Arguments",
@@ -328,6 +328,7 @@ const STANDARD: [&str; 34] = [
     "From",
     "Future",
     "Infallible",
+    "IpAddr",
     "Item",
     "Iterator",
     "Option",

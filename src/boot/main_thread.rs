@@ -45,6 +45,8 @@ fn main() {
     console::enable_input();
     #[cfg(feature = "virtio")]
     crate::kernel::devices::start(&kernel.places);
+    #[cfg(feature = "net")]
+    crate::kernel::net::start();
     let status = run_app::<Hw, _>(PROGRAM);
     exit(status.into());
 }

@@ -29,6 +29,8 @@ use log::LevelFilter;
 use crate::config::{REALTIME_PERIOD, REALTIME_RUNTIME, WATCHDOG_MAX};
 use crate::device::EarlyCon;
 use crate::escape::Escaped;
+#[cfg(all(feature = "net", not(loom)))]
+use crate::net::{IpArg, IpArgError};
 use crate::sched::Priority;
 use words::words;
 
@@ -93,6 +95,9 @@ pub struct BootArgs<'a> {
     pub parallel: Parallel,
     /// `governor=performance|ondemand|userspace`: what decides how many CPUs are online.
     pub governor: Governor,
+    /// `ip=`: the address of the network card, as Linux has it. Only with the feature `net`.
+    #[cfg(all(feature = "net", not(loom)))]
+    pub ip: Option<IpArg>,
     /// `tracing_on=0`: record no events of hotplug and of stops. `1`, and no such word: do.
     pub tracing_off: bool,
     /// The whole line.
@@ -126,6 +131,8 @@ impl<'a> BootArgs<'a> {
                 Setting::Parallel(how) => args.parallel = how,
                 Setting::Governor(governor) => args.governor = governor,
                 Setting::Tracing(on) => args.tracing_off = !on,
+                #[cfg(all(feature = "net", not(loom)))]
+                Setting::Ip(ip) => args.ip = Some(ip),
                 Setting::Unknown(_) => {}
             }
         }
@@ -231,6 +238,9 @@ pub enum BootArgErrorKind {
     BadValue,
     /// The word isn't UTF-8.
     NotUtf8,
+    /// It isn't what `ip=` takes.
+    #[cfg(all(feature = "net", not(loom)))]
+    Ip(IpArgError),
 }
 
 impl fmt::Display for BootArgError<'_> {
@@ -241,6 +251,8 @@ impl fmt::Display for BootArgError<'_> {
             BootArgErrorKind::NotANumber => "not a number",
             BootArgErrorKind::BadValue => "no such value",
             BootArgErrorKind::NotUtf8 => "not UTF-8",
+            #[cfg(all(feature = "net", not(loom)))]
+            BootArgErrorKind::Ip(error) => error.text(),
         };
         let word = Escaped(self.word);
         write!(f, "boot argument '{word}' ignored: {problem}")
@@ -283,6 +295,9 @@ enum Setting<'a> {
     Governor(Governor),
     /// `tracing_on=`, with 1 or 0.
     Tracing(bool),
+    /// `ip=` with this value.
+    #[cfg(all(feature = "net", not(loom)))]
+    Ip(IpArg),
     /// A word that the kernel doesn't know.
     Unknown(BootArg<'a>),
 }
@@ -359,6 +374,11 @@ fn interpret(arg: BootArg<'_>) -> Result<Setting<'_>, BootArgErrorKind> {
         "governor" => match Governor::from_name(value?) {
             Some(governor) => Ok(Setting::Governor(governor)),
             None => Err(BootArgErrorKind::BadValue),
+        },
+        #[cfg(all(feature = "net", not(loom)))]
+        "ip" => match IpArg::parse(value?) {
+            Ok(ip) => Ok(Setting::Ip(ip)),
+            Err(error) => Err(BootArgErrorKind::Ip(error)),
         },
         "tracing_on" => match value? {
             "0" => Ok(Setting::Tracing(false)),

@@ -2,11 +2,14 @@
 
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
+use core::task::{Poll, Waker};
 
 use smoltcp::socket::dhcpv4;
 use smoltcp::wire::{EthernetAddress, IpAddress, IpCidr, Ipv6Cidr};
 
+use super::stack::Core;
 use super::{NetPort, Stack};
+use crate::errno::Errno;
 
 /// The prefix of link-local addresses: RFC 4291, section 2.5.6.
 const LINK_LOCAL: u8 = 64;
@@ -60,6 +63,27 @@ impl<P: NetPort> Stack<P> {
         pairs.collect()
     }
 
+    /// Returns whether the port has an address by which it can be reached from further than its own
+    /// link.
+    pub fn is_up(&mut self, waker: Option<&Waker>) -> Poll<Result<(), Errno>> {
+        if self
+            .core
+            .iface
+            .ip_addrs()
+            .iter()
+            .any(|cidr| !is_always_there(cidr))
+        {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(waker) = waker {
+            let Core {
+                for_address, wakes, ..
+            } = &mut self.core;
+            for_address.add(waker, wakes);
+        }
+        Poll::Pending
+    }
+
     /// Returns the routers for all other networks.
     pub fn gateways(&self) -> Vec<IpAddr> {
         let routes = self.core.iface.routes();
@@ -97,6 +121,7 @@ impl<P: NetPort> Stack<P> {
         });
         self.link.set_own(own.clone());
         self.core.own = own;
+        self.core.for_address.wake(&mut self.core.wakes);
     }
 
     fn set_gateway(&mut self, gateway: IpAddr) {

@@ -8,11 +8,13 @@
 
 mod config;
 mod headers;
+mod ip_arg;
 mod limits;
 mod link;
 mod listener;
 mod one_frame;
 mod own_answer;
+mod ping;
 mod port;
 mod stack;
 mod table;
@@ -25,6 +27,7 @@ mod waits;
 pub use smoltcp;
 
 pub use config::Config;
+pub use ip_arg::{IpArg, IpArgError};
 pub use limits::{Counters, Limits};
 pub use link::NoPort;
 pub use port::{NetPort, PortStatistics};

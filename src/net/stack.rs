@@ -38,9 +38,11 @@ use super::headers::Headers;
 use super::link::Link;
 use super::listener::Listener;
 use super::one_frame::OneFrame;
+use super::ping::Ping;
 use super::table::{SockId, Table};
 use super::tcp::Tcp;
 use super::udp::Udp;
+use super::waits::Waits;
 use super::{Counters, Limits, NetPort, PortStatistics};
 
 /// How many frames one call of [`Stack::advance`] receives, so that others get the lock.
@@ -69,6 +71,7 @@ pub(super) enum Sock {
     Tcp(Tcp),
     Listener(Listener),
     Udp(Udp),
+    Ping(Ping),
 }
 
 /// What may have changed a connection.
@@ -120,6 +123,8 @@ pub(super) struct Core {
     /// The interface's addresses.
     pub(super) own: Vec<IpAddr>,
     pub(super) name_servers: Vec<IpAddr>,
+    /// What waits until the machine has an address.
+    pub(super) for_address: Waits,
     random: u64,
 }
 
@@ -153,6 +158,7 @@ impl<P: NetPort> Stack<P> {
             wakes: Vec::new(),
             own: Vec::new(),
             name_servers: Vec::new(),
+            for_address: Waits::default(),
             random: seed,
         };
         let mut stack = Stack { link, core };

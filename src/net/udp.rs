@@ -47,8 +47,13 @@ impl Core {
     pub(super) fn look_common(&mut self) {
         let ids: alloc::vec::Vec<SockId> = self.socks.ids().collect();
         for id in ids {
-            let Some(Sock::Udp(udp)) = self.socks.get_mut(id) else {
-                continue;
+            let udp = match self.socks.get_mut(id) {
+                Some(Sock::Udp(udp)) => udp,
+                Some(Sock::Ping(ping)) => {
+                    ping.readers.wake(&mut self.wakes);
+                    continue;
+                }
+                _ => continue,
             };
             let socket = self.common.get::<Socket>(udp.handle);
             if socket.can_recv() {

@@ -20,8 +20,9 @@ use alloc::vec::Vec;
 use core::task::Waker;
 use core::time::Duration;
 
+use crate::bootargs::BootArgs;
 use crate::kernel::{Hw, kernel};
-use crate::kernel::{VirtioNet, take_cards};
+use crate::kernel::{VirtioNet, random, take_cards};
 use crate::net::{Config, Limits, Stack};
 use crate::platform::Platform;
 use crate::sched::lock::{Mutex, MutexGuard, Once};
@@ -52,6 +53,17 @@ struct State {
 }
 
 static NETWORK: Once<Network, Hw> = Once::new();
+
+/// Begins to use the network card, if the command line says how. Without a word of it that waits
+/// until the program uses the network.
+///
+/// # Context
+/// The first thread, when the devices have been found.
+pub(crate) fn start() {
+    if BootArgs::parse(kernel().bootargs).ip.is_some() {
+        network();
+    }
+}
 
 /// Has the thread `net` look at the port: what the handler of the port's interrupt calls.
 ///
@@ -87,14 +99,21 @@ fn network() -> &'static Network {
 /// Makes the network, with the first card that was found.
 fn make() -> Network {
     let kernel = kernel();
-    let port = take_cards().into_iter().next();
+    let mut port = take_cards().into_iter().next();
+    if let Some(card) = &mut port
+        && !card.request_interrupt(wake)
+    {
+        log::warn!("net: {} has no interrupt, and is left out", card.name());
+        port = None;
+    }
     let now = stack_now();
-    let seed = Hw::now().0 ^ u64::from(kernel.timer_ppi) << 32;
-    let mut stack = Stack::new(port, Limits::default(), seed, now);
-    stack.configure(&Config {
+    let mut stack = Stack::new(port, Limits::default(), seed(), now);
+    let given = BootArgs::parse(kernel.bootargs).ip;
+    let by_dhcp = Config {
         dhcp: true,
         ..Config::default()
-    });
+    };
+    stack.configure(&given.map_or(by_dhcp, |given| given.config()));
     let nice = Nice::new(NICE).unwrap_or_default();
     let rank = Rank {
         class: Class::Normal,
@@ -131,6 +150,15 @@ impl Network {
         if late {
             kernel().sched.give_permit(&self.thread);
         }
+    }
+}
+
+/// Returns a number for sequence numbers and ports: random, if the machine has a source of that.
+fn seed() -> u64 {
+    let mut bytes = [0; 8];
+    match random::fill(&mut bytes) {
+        Ok(()) => u64::from_le_bytes(bytes),
+        Err(_) => Hw::now().0,
     }
 }
 
