@@ -5,6 +5,8 @@
 
 #[path = "host_net/cable.rs"]
 mod cable;
+#[path = "host_net/floods.rs"]
+mod floods;
 #[path = "host_net/streams.rs"]
 mod streams;
 #[path = "support/xorshift.rs"]

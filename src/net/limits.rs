@@ -5,7 +5,7 @@
 //! | connections, with those that end | [`Limits::connections`] | a SYN is dropped; the peer tries again | [`Counters::syn_dropped`] |
 //! | bytes of all buffers | [`Limits::bytes`] | the same | [`Counters::syn_dropped`] |
 //! | half-open connections | [`Limits::half_open`] | the oldest is given up | [`Counters::half_open_dropped`] |
-//! | connections that wait for `accept` | the listener's backlog | a SYN is dropped | [`Counters::backlog_full`] |
+//! | connections that wait for `accept` | the listener's backlog, and those that were half-open when it was full | a SYN is dropped | [`Counters::backlog_full`] |
 //! | connections that the program has closed, not yet over | [`Limits::orphans`] | the oldest is reset | [`Counters::orphans_reset`] |
 //! | connections in TIME-WAIT | [`Limits::time_wait`] | the oldest is forgotten | [`Counters::time_wait_dropped`] |
 //! | datagrams that wait to be received | [`Limits::datagrams`], [`Limits::datagram_bytes`] | a datagram is dropped | |

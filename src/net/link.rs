@@ -68,6 +68,11 @@ impl<P: NetPort> Link<P> {
         self.back.mac
     }
 
+    #[cfg(feature = "internals")]
+    pub(super) fn port_mut(&mut self) -> Option<&mut P> {
+        self.port.as_mut()
+    }
+
     pub(super) fn has_port(&self) -> bool {
         self.port.is_some()
     }

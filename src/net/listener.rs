@@ -139,6 +139,14 @@ impl Core {
         self.discard(id);
     }
 
+    /// Ends a connection by force that no program has accepted.
+    fn reset(&mut self, id: SockId) {
+        if let Some(Sock::Tcp(tcp)) = self.socks.get_mut(id) {
+            tcp.abort();
+        }
+        self.abandon(id);
+    }
+
     /// A half-open connection has become one.
     pub(super) fn arrived(&mut self, id: SockId, listener: SockId) {
         self.half_open.retain(|other| *other != id);
@@ -148,7 +156,7 @@ impl Core {
         tcp.give_up_at = None;
         tcp.phase = Phase::Queued(listener);
         let Some(Sock::Listener(listener)) = self.socks.get_mut(listener) else {
-            self.abandon(id);
+            self.reset(id); // Nothing listens any more.
             return;
         };
         listener.queue.push_back(id);
@@ -231,10 +239,7 @@ impl<P: NetPort> Stack<P> {
         };
         listener.acceptors.wake(&mut core.wakes);
         for queued in listener.queue {
-            if let Some(Sock::Tcp(tcp)) = core.socks.get_mut(queued) {
-                tcp.abort();
-            }
-            core.abandon(queued);
+            core.reset(queued);
         }
     }
 }

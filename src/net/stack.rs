@@ -40,7 +40,7 @@ use super::listener::Listener;
 use super::one_frame::OneFrame;
 use super::ping::Ping;
 use super::table::{SockId, Table};
-use super::tcp::Tcp;
+use super::tcp::{Tcp, duration};
 use super::udp::Udp;
 use super::waits::Waits;
 use super::{Counters, Limits, NetPort, PortStatistics};
@@ -233,6 +233,12 @@ impl<P: NetPort> Stack<P> {
         self.link.has_port().then(|| self.link.mac())
     }
 
+    /// Returns the port, for tests.
+    #[cfg(feature = "internals")]
+    pub fn port_mut(&mut self) -> Option<&mut P> {
+        self.link.port_mut()
+    }
+
     /// Returns what was refused, and what has happened.
     pub fn counters(&self) -> Counters {
         self.core.counters
@@ -271,6 +277,12 @@ impl<P: NetPort> Stack<P> {
             core.half_open_ends(id);
             return;
         }
+        let answer_time = duration(core.limits.answer_time);
+        let mut due = tcp.answer_due(core.now, answer_time);
+        if due.is_some_and(|due| core.now >= due) {
+            tcp.socket().abort(); // `look` finds out why.
+            due = None;
+        }
         let mut watched = Watched::new(link);
         let mut left = BURST;
         while left > 0
@@ -295,7 +307,7 @@ impl<P: NetPort> Stack<P> {
             core.touched.push_back(id);
         }
         let at = at.map(|at| if at <= core.now { core.now + SOON } else { at });
-        let at = [at, tcp.give_up_at].into_iter().flatten().min();
+        let at = [at, due, tcp.give_up_at].into_iter().flatten().min();
         if at != tcp.deadline {
             if let Some(before) = tcp.deadline {
                 core.deadlines.remove(&(before, id));

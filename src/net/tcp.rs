@@ -64,6 +64,11 @@ pub(super) struct Tcp {
     read_shut: bool,
     pub(super) touched: bool,
     pub(super) deadline: Option<Instant>,
+    /// When something last came of the peer.
+    pub(super) heard_at: Instant,
+    /// Since when the peer owes an answer.
+    owed_since: Option<Instant>,
+    keepalive: Option<Duration>,
     /// When it ends by force.
     pub(super) give_up_at: Option<Instant>,
     readers: Waits,
@@ -104,6 +109,25 @@ impl Tcp {
     pub(super) fn abort(&mut self) {
         self.socket().abort();
         self.state = State::Closed;
+    }
+
+    /// Returns when the peer is taken for gone, if it doesn't answer by then. `smoltcp` has such a
+    /// limit too, which also ends a connection that rests.
+    pub(super) fn answer_due(&mut self, now: Instant, answer_time: Duration) -> Option<Instant> {
+        let socket = self.socket();
+        let waits = match socket.state() {
+            State::SynSent | State::FinWait1 | State::Closing | State::LastAck => true,
+            State::Established | State::CloseWait => socket.send_queue() > 0,
+            _ => false,
+        };
+        let rests = self.keepalive.filter(|_| self.socket().may_send());
+        let owed_since = match (waits, rests) {
+            (true, _) => Some(self.owed_since.unwrap_or(now)),
+            (false, Some(rests)) => Some(self.heard_at + rests),
+            (false, None) => None,
+        };
+        self.owed_since = owed_since.filter(|_| waits);
+        owed_since.map(|since| since.max(self.heard_at) + answer_time)
     }
 
     /// Whether a SYN may take its place: it is over but for the waiting.
@@ -164,7 +188,6 @@ impl Core {
         let receive = buffer(self.limits.receive_buffer)?;
         let mut socket = Socket::new(receive, buffer(self.limits.send_buffer)?);
         socket.set_congestion_control(CongestionControl::Reno);
-        socket.set_timeout(Some(duration(self.limits.answer_time)));
         let mut set = SocketSet::new(Vec::new());
         let handle = set.add(socket);
         self.bytes += bytes;
@@ -178,6 +201,9 @@ impl Core {
             read_shut: false,
             touched: false,
             deadline: None,
+            heard_at: self.now,
+            owed_since: None,
+            keepalive: None,
             give_up_at: None,
             readers: Waits::default(),
             writers: Waits::default(),
@@ -226,6 +252,9 @@ impl Core {
                 Errno::ConnectionReset => self.counters.resets += 1,
                 _ => {}
             }
+        }
+        if by == By::Frame {
+            tcp.heard_at = self.now;
         }
         if state != State::SynSent && tcp.phase == Phase::Connecting {
             tcp.phase = Phase::Held;
@@ -551,8 +580,10 @@ impl<P: NetPort> Stack<P> {
         id: SockId,
         time: Option<core::time::Duration>,
     ) -> Result<(), Errno> {
-        let socket = self.core.tcp(id)?.socket();
-        socket.set_keep_alive(time.map(duration));
+        let time = time.map(duration);
+        let tcp = self.core.tcp(id)?;
+        tcp.keepalive = time;
+        tcp.socket().set_keep_alive(time);
         self.core.touch(id);
         Ok(())
     }

@@ -130,6 +130,7 @@ impl Plug {
 pub(crate) struct Pair {
     pub(crate) stacks: [Stack<Plug>; 2],
     pub(crate) now: Instant,
+    ways: [Way; 2],
 }
 
 /// The address of a machine of a [`Pair`].
@@ -160,13 +161,41 @@ impl Pair {
         Pair {
             stacks,
             now: Instant::ZERO,
+            ways,
         }
+    }
+
+    /// Cuts the cable.
+    pub(crate) fn cut(&mut self) {
+        for stack in &mut self.stacks {
+            stack.port_mut().expect("it has a port").faults.lost = 1000;
+        }
+    }
+
+    /// Has `frame` arrive at a machine, as if a third one had sent it.
+    pub(crate) fn inject(&mut self, at: usize, frame: Vec<u8>) {
+        let mut way = self.ways[1 - at].lock().expect("no test panics under it");
+        way.push_back((self.now, frame));
+    }
+
+    /// Returns the frames that are on their way to a machine.
+    pub(crate) fn on_the_way(&self, to: usize) -> Vec<Vec<u8>> {
+        let way = self.ways[1 - to].lock().expect("no test panics under it");
+        way.iter().map(|(_, frame)| frame.clone()).collect()
     }
 
     /// Lets `time` pass, in steps.
     pub(crate) fn pass(&mut self, time: Duration) {
         let until = self.now + time;
         while self.now < until {
+            // Straight on to what happens next.
+            let frames = self.ways.iter().filter_map(|way| {
+                let way = way.lock().expect("no test panics under it");
+                way.iter().map(|(at, _)| *at).min()
+            });
+            let deadlines = self.stacks.iter().filter_map(|stack| stack.deadline());
+            let next = frames.chain(deadlines).min().unwrap_or(until);
+            self.now = self.now.max(next.min(until) - Duration::from_micros(100));
             self.step();
         }
     }
