@@ -49,7 +49,9 @@ use governor::GovernorRing;
 use ring::{Ring, Slot};
 use sched::SchedRing;
 
-pub use governor::{GovernorEvent, GovernorRecord, Load, Reason};
+pub use governor::{
+    GovernorEvent, GovernorRecord, Load, Reason, RecordedDecision, recorded_decisions,
+};
 pub use ring::Missing;
 pub use sched::{NoMemory, SchedEvent, SchedRecord};
 

@@ -8,6 +8,8 @@ mod editor;
 mod fake;
 #[path = "host_shell/files.rs"]
 mod files;
+#[path = "host_shell/governor.rs"]
+mod governor;
 #[path = "host_shell/nested.rs"]
 mod nested;
 #[path = "host_shell/properties.rs"]

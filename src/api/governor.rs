@@ -22,8 +22,8 @@ use crate::cpu::CpuMask;
 use crate::kernel::entry::enter;
 use crate::kernel::{governor as of_kernel, kernel};
 
-pub use crate::governor::{Governor, Tunables, TunablesError};
-pub use crate::kernel::governor::{GovernorError, Statistics};
+pub use crate::governor::{Governor, Statistics, Tunables, TunablesError};
+pub use crate::kernel::governor::GovernorError;
 
 /// Returns which governor there is.
 ///

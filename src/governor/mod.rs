@@ -85,6 +85,7 @@ mod hold;
 mod needs;
 mod policy;
 mod refusals;
+mod statistics;
 mod tunables;
 
 pub use crate::bootargs::Governor;
@@ -92,4 +93,5 @@ pub use crate::trace::Reason;
 pub use hold::REGRET;
 pub use policy::{Change, Decision, Policy, SATURATED, Sample};
 pub use refusals::Refusals;
+pub use statistics::Statistics;
 pub use tunables::{Tunables, TunablesError};

@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use crate::cpu::{CpuId, CpuMask};
 use crate::hotplug::batch_error::Failures;
 use crate::hotplug::{ALL_UP, BatchError, CpuDownError, CpuUpError, Hotplug, HotplugHost};
+use crate::sched::lock::WouldDeadlock;
 use crate::sync::AtomicBits;
 use crate::sync::atomic::Ordering;
 use crate::time::Instant;
@@ -38,6 +39,19 @@ impl<P: HotplugHost> Hotplug<P> {
     /// Any. Racy, unless the caller holds off hotplug.
     pub fn governed(&self) -> CpuMask {
         CpuMask::from_bits(self.governed.0.snapshot(Ordering::Relaxed))
+    }
+
+    /// Has those of `cpus` that are offline stay so until another caller brings them up.
+    ///
+    /// # Context
+    /// As [`Hotplug::cpu_down`].
+    ///
+    /// # Errors
+    /// [`WouldDeadlock`].
+    pub fn keep_off(&'static self, cpus: &CpuMask) -> Result<(), WouldDeadlock> {
+        let _alone = self.registration_lock()?;
+        self.governed.claim(cpus);
+        Ok(())
     }
 
     /// Brings those of `cpus` up, in one operation, that are the governor's (only-its-own). The

@@ -18,16 +18,21 @@
 //! and in the fourth that of a handler. An arrow leads from the thread that sends an SGI to the
 //! handler on the receiver, and from a handler to the thread that it has made due.
 //!
+//! The governor, if it has done anything, has a fifth group: a slice for each decision, on the track
+//! of the CPU where it was made, until it was carried out; and two counters, of the CPUs online and
+//! of the load.
+//!
 //! States, the third and the fourth group, and arrows need the rings of scheduling events: while
 //! there are none, nothing of them is written.
 //!
 //! # Sources
 //! The Chrome project's "Trace Event Format": complete events (`X`), instant events (`i`), flow
-//! events (`s`, `f`, bound to the slice around them), names of processes and threads (`M`); times in
-//! microseconds.
+//! events (`s`, `f`, bound to the slice around them), counters (`C`), names of processes and threads
+//! (`M`); times in microseconds.
 
 mod arrows;
 mod events;
+mod governor;
 mod sched_history;
 mod stays;
 
@@ -37,7 +42,7 @@ use core::fmt::{self, Display};
 use crate::cpu::CpuId;
 use crate::hotplug::{Part, PartKind, RecordedCall, RecordedWalk, StepName, part_name, way};
 use crate::time::{Frequency, Instant};
-use crate::trace::Missing;
+use crate::trace::{GovernorRecord, Missing};
 use arrows::Arrow;
 use events::{Events, Group, Place};
 
@@ -55,6 +60,8 @@ pub struct Timeline<'a, N, I> {
     pub stays: &'a [RecordedStay],
     /// What they ran, and which interrupts they took, if that was ever recorded.
     pub sched: Option<&'a SchedHistory>,
+    /// What the governor has measured and decided, in the order of time.
+    pub governor: &'a [GovernorRecord],
     /// How many events are in none of them.
     pub missing: Missing,
     /// Ticks in a second.
@@ -84,6 +91,9 @@ where
         for group in groups {
             events.name(*group, self.cpus.iter().map(|(cpu, ..)| *cpu))?;
         }
+        if !self.governor.is_empty() {
+            events.name(Group::Governor, self.cpus.iter().map(|(cpu, ..)| *cpu))?;
+        }
         for (cpu, walks, calls) in self.cpus {
             for walk in walks {
                 self.walk(&mut events, walk)?;
@@ -101,13 +111,14 @@ where
         if let Some(sched) = self.sched {
             self.sched(&mut events, sched)?;
         }
+        governor::write(&mut events, self.governor)?;
         let written = events.written;
         let Missing { lost, torn } = self.missing;
         write!(
             f,
-            "\n],\"otherData\":{{\"slices\":\"{}\",\"flows\":\"{}\",\"instants\":\"{}\",\
+            "\n],\"otherData\":{{\"slices\":\"{}\",\"flows\":\"{}\",\"instants\":\"{}\",\"counters\":\"{}\",\
              \"lost\":\"{lost}\",\"torn\":\"{torn}\"}}}}",
-            written.slices, written.flows, written.instants
+            written.slices, written.flows, written.instants, written.counters
         )
     }
 }

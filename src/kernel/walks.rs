@@ -12,7 +12,7 @@ use crate::kernel::interrupts::InterruptName;
 use crate::kernel::{Hw, kernel, print, tracing};
 use crate::platform::Platform;
 use crate::time::{Instant, Thousandths};
-use crate::trace::Direction;
+use crate::trace::{Direction, RecordedDecision, recorded_decisions};
 
 /// Displays an instant as Linux does: seconds and microseconds since the counter started.
 pub(super) struct Seconds(pub(super) Instant);
@@ -80,6 +80,47 @@ pub(crate) fn print_all(cpus: impl Iterator<Item = CpuId>) {
     }
 }
 
+/// Prints what the governor has decided, as far as the trace ring still has it.
+///
+/// # Context
+/// As for [`log_walk`].
+pub(crate) fn print_decisions() {
+    let (records, _) = kernel().trace.governor();
+    for decision in recorded_decisions(&records) {
+        let RecordedDecision {
+            at,
+            reason,
+            from,
+            to,
+            load,
+            done,
+            ..
+        } = decision;
+        let way = way(if to > from {
+            Direction::Up
+        } else {
+            Direction::Down
+        });
+        let (busy, waiting) = (
+            Thousandths(load.busy.into()),
+            Thousandths(load.waiting.into()),
+        );
+        print(format_args!(
+            "[{}] governor {way:<5} {from} to {to} CPUs, {}: {busy} busy, {waiting} waiting",
+            Seconds(at),
+            reason.name()
+        ));
+        match done {
+            Some((ticks, online)) => {
+                let us = Thousandths(Hw::frequency().ticks_to_ns(ticks));
+                let failed = if online == to { "" } else { "  FAILED" };
+                print(format_args!(", in {us} us{failed}\n"));
+            }
+            None => print(format_args!("  (not finished)\n")),
+        }
+    }
+}
+
 /// Prints all that the trace rings have of `cpus`, as a timeline in JSON.
 ///
 /// # Context
@@ -101,12 +142,15 @@ pub(crate) fn export(cpus: impl Iterator<Item = CpuId>) {
             rings.push((*cpu, records));
         }
     }
+    let (governor, besides) = trace.governor();
+    missing.add(besides);
     let until = Hw::now().min(tracing::sched_until());
     let sched = (!rings.is_empty()).then(|| SchedHistory::new(&rings, &records, until));
     let timeline = Timeline {
         cpus: &cpus,
         stays: &recorded_stays(&records),
         sched: sched.as_ref(),
+        governor: &governor,
         missing,
         frequency: Hw::frequency(),
         step_name_fn: step_name,

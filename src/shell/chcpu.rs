@@ -99,6 +99,9 @@ fn change<M: Machine>(machine: &M, cpus: &CpuMask, up: bool) -> usize {
         cpus.without(&machine.masks().online)
     };
     let to_change = cpus.without(&there);
+    if !up {
+        machine.keep_off(&there); // The governor may have taken them down.
+    }
     let (action, failed) = if up {
         ("enable", machine.cpus_up(&to_change))
     } else {

@@ -12,6 +12,7 @@ use core::time::Duration;
 use super::program::ShellCommand;
 use crate::cpu::{CpuId, CpuMask, IdRegisters, Mpidr};
 use crate::errno::Errno;
+use crate::governor::{Governor, Statistics, Tunables};
 use crate::platform::PsciQuery;
 
 /// An error of the kernel that the shell can print. Its `Display` adds the
@@ -195,6 +196,33 @@ pub trait Machine {
     /// Why it can't be changed now.
     fn set_tracing_sched(&self, on: bool) -> Result<(), Self::Error>;
 
+    /// Returns what decides how many CPUs are online, and what it has done.
+    ///
+    /// # Errors
+    /// Why it can't be told now.
+    fn governor(&self) -> Result<GovernorReport, Self::Error>;
+
+    /// Chooses a governor.
+    ///
+    /// # Errors
+    /// Why it was not chosen, or CPUs did not come or go for it.
+    fn set_governor(&self, governor: Governor) -> Result<(), Self::Error>;
+
+    /// Changes the settings of the governor.
+    ///
+    /// # Errors
+    /// Why they were not changed, or CPUs did not come or go for them.
+    fn set_governor_tunables(&self, tunables: Tunables) -> Result<(), Self::Error>;
+
+    /// Has `count` CPUs online, with the governor `userspace`.
+    ///
+    /// # Errors
+    /// Why there are not so many.
+    fn set_governed_cpus(&self, count: usize) -> Result<(), Self::Error>;
+
+    /// Has `cpus`, which are offline, stay so: the governor doesn't bring them up.
+    fn keep_off(&self, cpus: &CpuMask);
+
     /// Prints the recorded hotplug walks of `cpu`, or of all CPUs.
     fn trace(&self, cpu: Option<CpuId>);
 
@@ -211,6 +239,19 @@ pub enum Typed {
     Lost,
     /// Nothing: nothing was typed in time.
     Nothing,
+}
+
+/// What decides how many CPUs are online, and what it has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GovernorReport {
+    /// Which it is.
+    pub governor: Governor,
+    /// Its settings.
+    pub tunables: Tunables,
+    /// The CPUs that it has taken down and may bring up.
+    pub given_back: CpuMask,
+    /// What it has done.
+    pub statistics: Statistics,
 }
 
 /// How often an interrupt was taken.

@@ -39,6 +39,7 @@ mod editor;
 mod faults;
 mod features;
 mod files;
+mod governor;
 mod help;
 mod history;
 mod keys;
@@ -65,8 +66,8 @@ pub use command::{check_commands, run_line, run_shown};
 pub use cpulist::{CpuListError, CpuListErrorKind, parse_cpu_list};
 pub use editor::{LINE_LIMIT, LineError, PROMPT};
 pub use machine::{
-    CpuInfo, CpuState, Failure, InterruptRow, IrqRow, Machine, Masks, MemoryReport, StepRow,
-    StopCost, ThreadRow, Typed,
+    CpuInfo, CpuState, Failure, GovernorReport, InterruptRow, IrqRow, Machine, Masks, MemoryReport,
+    StepRow, StopCost, ThreadRow, Typed,
 };
 pub use program::{Call, CommandError, ShellCommand};
 pub use status::{Outcome, Report, Status};

@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 use super::command::{Command, Takes, Word};
 use super::machine::Machine;
 use super::{
-    affinity, again, builtin, chcpu, faults, files, help, lscpu, ps, small, stress, sysctl, texts,
+    affinity, again, builtin, chcpu, faults, files, governor, help, lscpu, ps, small, stress,
+    sysctl, texts,
 };
 
 /// Returns the shell's own commands, as the help lists them.
@@ -40,6 +41,15 @@ fn cpus<M: Machine>() -> Vec<Command<M>> {
         Command::new("chcpu", "-e|-d LIST", "enable or disable CPUs", chcpu::run)
             .takes(Options(&chcpu::OPTIONS, 0))
             .more(texts::CHCPU),
+        Command::new(
+            "governor",
+            "[NAME [CPUS]]",
+            "show or choose what decides how many CPUs are online",
+            governor::run,
+        )
+        .operands(2)
+        .words(&[Word::OneOf(&governor::NAMES), Word::Any])
+        .more(texts::GOVERNOR),
         Command::new("nproc", "[--all]", "print the number of CPUs", small::nproc)
             .takes(Options(&small::NPROC_OPTIONS, 0)),
         Command::new(

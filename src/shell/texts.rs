@@ -68,6 +68,17 @@ Examples:
 ";
 
 /// The text that ends the help of `trace`.
+pub(super) const GOVERNOR: &str = "\
+performance   all CPUs are online, up to the ceiling
+ondemand      the load decides: CPUs come when threads wait for one, and go when
+              they are idle
+userspace     nothing happens by itself; with CPUS, so many are online
+
+It brings up only CPUs that it has taken down itself: one that chcpu has disabled stays
+so until chcpu enables it. The boot argument governor=NAME chooses one at boot; floor,
+ceiling and other settings are files in /sys/devices/system/cpu/governor.
+";
+
 pub(super) const TRACE: &str = "\
 What the rings still hold of each time that a CPU came or went: a line for each step
 and for what lay between the steps, with when it began, the CPU that it ran on, and

@@ -9,10 +9,12 @@ use alloc::vec::Vec;
 
 use crate::cpu::{CpuId, CpuMask, IdRegisters};
 use crate::errno::Errno;
+use crate::governor::{Governor, Tunables};
 use crate::hotplug::{
     BatchError, CpuDownError, CpuHealth, CpuUpError, FailError, TargetError, state_number,
 };
 use crate::irq::IrqAffinityError;
+use crate::kernel::governor::{self, GovernorError};
 use crate::kernel::{
     Hw, SchedTracingError, console, heap, id_registers, is_tracing, kernel, log_walk, print,
     set_sched_tracing, set_tracing, walks, wants_sched_tracing, watchdog,
@@ -22,8 +24,8 @@ use crate::patch::KeyError;
 use crate::platform::{Platform, PsciQuery, Received, Sgi};
 use crate::sched::AffinityError;
 use crate::shell::{
-    CpuInfo, CpuState, Failure, InterruptRow, IrqRow, Machine, Masks, MemoryReport, ShellCommand,
-    StepRow, StopCost, ThreadRow, Typed,
+    CpuInfo, CpuState, Failure, GovernorReport, InterruptRow, IrqRow, Machine, Masks, MemoryReport,
+    ShellCommand, StepRow, StopCost, ThreadRow, Typed,
 };
 use crate::shell_program::{interrupts, selftest, threads};
 use crate::sync::atomic::Ordering;
@@ -37,7 +39,7 @@ pub struct KernelMachine {
 }
 
 /// Why a shell command failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MachineError {
     /// A CPU did not come up.
     Up(CpuUpError),
@@ -53,6 +55,8 @@ pub enum MachineError {
     Affinity(AffinityError),
     /// The CPUs of an interrupt were not changed.
     Irq(IrqAffinityError),
+    /// What the governor says.
+    Governor(GovernorError),
     /// There is no memory for the rings of scheduling events.
     NoMemory,
     /// There is no such thread.
@@ -69,6 +73,7 @@ impl fmt::Display for MachineError {
             MachineError::Target(error) => fmt::Display::fmt(error, f),
             MachineError::Fail(error) => fmt::Display::fmt(error, f),
             MachineError::Key(error) => fmt::Display::fmt(error, f),
+            MachineError::Governor(error) => fmt::Display::fmt(error, f),
             MachineError::Affinity(error) => fmt::Display::fmt(error, f),
             MachineError::Irq(error) => fmt::Display::fmt(error, f),
             MachineError::NoMemory => f.write_str("there is no memory for its rings"),
@@ -85,6 +90,7 @@ impl Failure for MachineError {
             MachineError::Down(error) => error.errno(),
             MachineError::Target(error) => error.errno(),
             MachineError::Key(error) => error.errno(),
+            MachineError::Governor(error) => error.errno(),
             MachineError::Fail(_) | MachineError::Affinity(_) => Errno::Invalid,
             MachineError::Irq(error) => error.errno(),
             MachineError::NoMemory => Errno::NoMemory,
@@ -415,6 +421,35 @@ impl Machine for KernelMachine {
         })
     }
 
+    fn governor(&self) -> Result<GovernorReport, MachineError> {
+        let report = || {
+            Ok(GovernorReport {
+                governor: governor::governor()?,
+                tunables: governor::tunables()?,
+                given_back: kernel().hotplug.governed(),
+                statistics: governor::statistics()?,
+            })
+        };
+        report().map_err(MachineError::Governor)
+    }
+
+    fn set_governor(&self, governor: Governor) -> Result<(), MachineError> {
+        governor::choose(governor).map_err(MachineError::Governor)
+    }
+
+    fn set_governor_tunables(&self, tunables: Tunables) -> Result<(), MachineError> {
+        governor::set_tunables(tunables).map_err(MachineError::Governor)
+    }
+
+    fn set_governed_cpus(&self, count: usize) -> Result<(), MachineError> {
+        governor::set_cpus(count).map_err(MachineError::Governor)
+    }
+
+    fn keep_off(&self, cpus: &CpuMask) {
+        // A thread for which that would wait can't take CPUs down either, and is told so then.
+        let _ = kernel().hotplug.keep_off(cpus);
+    }
+
     fn export_trace(&self) {
         walks::export(kernel().masks.possible().iter());
     }
@@ -426,6 +461,9 @@ impl Machine for KernelMachine {
                 .iter()
                 .filter(|candidate| cpu.is_none_or(|cpu| cpu == *candidate)),
         );
+        if cpu.is_none() {
+            walks::print_decisions();
+        }
     }
 }
 

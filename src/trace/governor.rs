@@ -108,6 +108,56 @@ pub struct GovernorRecord {
     pub event: GovernorEvent,
 }
 
+/// A decision of the governor, with what became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordedDecision {
+    /// When it was made.
+    pub at: Instant,
+    /// The CPU on which it was made.
+    pub on: CpuId,
+    /// Why.
+    pub reason: Reason,
+    /// How many CPUs were online.
+    pub from: u16,
+    /// How many were to be.
+    pub to: u16,
+    /// The load.
+    pub load: Load,
+    /// How long it took to carry it out, in ticks, and how many CPUs are online since; `None` if
+    /// that isn't recorded.
+    pub done: Option<(u64, u16)>,
+}
+
+/// Returns the decisions in `records`, which are in the order of their time.
+pub fn recorded_decisions(records: &[GovernorRecord]) -> Vec<RecordedDecision> {
+    let mut decisions: Vec<RecordedDecision> = Vec::new();
+    for record in records {
+        match record.event {
+            GovernorEvent::Measured { .. } => {}
+            GovernorEvent::Decided {
+                reason,
+                from,
+                to,
+                load,
+            } => decisions.push(RecordedDecision {
+                at: record.at,
+                on: record.on,
+                reason,
+                from,
+                to,
+                load,
+                done: None,
+            }),
+            GovernorEvent::Done { online, .. } => {
+                if let Some(last) = decisions.last_mut() {
+                    last.done = Some((record.at.ticks_since(last.at), online));
+                }
+            }
+        }
+    }
+    decisions
+}
+
 impl Trace {
     /// Makes the ring of the governor, if there is none yet. It is never freed.
     ///

@@ -10,9 +10,9 @@ use stillpoint::hotplug::{
     Part, PartKind, SchedHistory, StepName, Timeline, recorded_calls, recorded_stays, steps,
 };
 use stillpoint::stop_machine::MultiStopState;
-use stillpoint::time::Frequency;
+use stillpoint::time::{Frequency, Instant};
 use stillpoint::trace::Direction::Up;
-use stillpoint::trace::{Event, Missing, Record};
+use stillpoint::trace::{Event, GovernorEvent, GovernorRecord, Load, Missing, Reason, Record};
 
 use crate::fake::Fake;
 use crate::history::{AP, CONTROL, Writer, cpu};
@@ -27,6 +27,7 @@ fn json(records: &[Record], writer: &Writer, hz: u64, name: &'static str) -> Val
         cpus: &[(cpu(AP), walks, calls)],
         stays: &recorded_stays(records),
         sched: None,
+        governor: &[],
         missing: Missing::default(),
         frequency: Frequency::new(hz).expect("not 0"),
         step_name_fn: |step: usize| match steps::<Fake>().get(step) {
@@ -74,6 +75,7 @@ fn no_two_tracks_are_one_to_perfetto() {
         cpus: &cpus,
         stays: &[],
         sched: Some(&SchedHistory::default()),
+        governor: &governor(),
         missing: Missing::default(),
         frequency: Frequency::new(FREQUENCIES[0]).expect("not 0"),
         step_name_fn: |_: usize| StepName::from(""),
@@ -82,7 +84,7 @@ fn no_two_tracks_are_one_to_perfetto() {
     let json: Value = serde_json::from_str(&timeline.to_string()).expect("JSON");
     let events = json["traceEvents"].as_array().expect("a list");
     let mut numbers = BTreeSet::from([0]);
-    for event in events {
+    for event in events.iter().filter(|event| event["ph"] == "M") {
         let field = match event["name"].as_str() {
             Some("process_name") => "pid",
             _ => "tid",
@@ -93,7 +95,84 @@ fn no_two_tracks_are_one_to_perfetto() {
             "{event} has a number that was there"
         );
     }
-    assert!(numbers.len() > 4 * MAX_CPUS);
+    assert!(numbers.len() > 5 * MAX_CPUS);
+}
+
+/// What a governor records: a measurement, a decision that is carried out in part, and one that is
+/// under way.
+fn governor() -> [GovernorRecord; 4] {
+    let load = Load {
+        busy: 1_000,
+        waiting: 2_750,
+    };
+    let (reason, from, to) = (Reason::Waiting, 1, 4);
+    let decided = GovernorEvent::Decided {
+        reason,
+        from,
+        to,
+        load,
+    };
+    let done = GovernorEvent::Done {
+        reason,
+        wanted: to,
+        online: 3,
+    };
+    let measured = GovernorEvent::Measured { online: 1, load };
+    let mut at = 0;
+    [measured, decided, done, decided].map(|event| {
+        at += 1_000;
+        GovernorRecord {
+            at: Instant(at),
+            on: cpu(CONTROL),
+            event,
+        }
+    })
+}
+
+#[test]
+fn the_governor_has_a_slice_for_each_decision_and_two_counters() {
+    let timeline = Timeline {
+        cpus: &[(cpu(CONTROL), vec![], vec![])],
+        stays: &[],
+        sched: None,
+        governor: &governor(),
+        missing: Missing::default(),
+        frequency: Frequency::new(1_000_000_000).expect("not 0"),
+        step_name_fn: |_: usize| StepName::from(""),
+        interrupt_name_fn: |intid| intid,
+    };
+    let json: Value = serde_json::from_str(&timeline.to_string()).expect("JSON");
+    let slices = slices(&json);
+    let [slice] = slices[..] else {
+        panic!("{json}");
+    };
+    assert_eq!(
+        (slice["name"].as_str(), span(slice)),
+        (Some("up: waiting"), (2_000.0, 3_000.0))
+    );
+    assert_eq!(
+        slice["args"],
+        serde_json::json!({"ok": false, "from": 1, "to": 4})
+    );
+    let events = json["traceEvents"].as_array().expect("a list");
+    let values = |name: &str| -> Vec<&Value> {
+        let is_it = |event: &&Value| event["ph"] == "C" && event["name"] == name;
+        events
+            .iter()
+            .filter(is_it)
+            .map(|event| &event["args"])
+            .collect()
+    };
+    let online: Vec<_> = values("CPUs")
+        .iter()
+        .map(|args| args["online"].as_u64())
+        .collect();
+    assert_eq!(online, [Some(1), Some(1), Some(3), Some(1)]);
+    assert_eq!(
+        values("load"),
+        [&serde_json::json!({"busy": 1.0, "waiting": 2.75})]
+    );
+    assert_eq!(json["otherData"]["counters"], "5");
 }
 
 #[test]

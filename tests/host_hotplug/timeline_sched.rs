@@ -92,6 +92,7 @@ impl Rings {
             cpus: &cpus,
             stays: &stays,
             sched: Some(&history),
+            governor: &[],
             missing: Missing { lost: 5, torn: 2 },
             frequency: Frequency::new(hz).expect("not 0"),
             step_name_fn: |_: usize| StepName::from("none"),
@@ -212,7 +213,7 @@ fn a_stop_has_its_threads_its_interrupts_its_states_and_its_arrows() {
         ]
     );
     let expected = serde_json::json!({
-        "slices": "18", "flows": "3", "instants": "0", "lost": "5", "torn": "2"
+        "slices": "18", "flows": "3", "instants": "0", "counters": "0", "lost": "5", "torn": "2"
     });
     assert_eq!(json["otherData"], expected);
     let goes_on = slices(&json)

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use stillpoint::cpu::{CpuId, CpuMask, IdRegisters, Mpidr};
 use stillpoint::errno::Errno;
+use stillpoint::governor::{Governor, Statistics, Tunables};
 use stillpoint::platform::PsciQuery;
 use stillpoint::shell::{
-    CpuInfo, CpuState, Failure, InterruptRow, IrqRow, Machine, Masks, MemoryReport, Report,
-    ShellCommand, StepRow, StopCost, ThreadRow, Typed, parse_cpu_list, run_line,
+    CpuInfo, CpuState, Failure, GovernorReport, InterruptRow, IrqRow, Machine, Masks, MemoryReport,
+    Report, ShellCommand, StepRow, StopCost, ThreadRow, Typed, parse_cpu_list, run_line,
 };
 
 /// A refusal with a reason.
@@ -64,6 +65,7 @@ pub(crate) struct Fake {
     /// Whether events are recorded.
     tracing: RefCell<bool>,
     tracing_sched: RefCell<bool>,
+    governor: RefCell<GovernorReport>,
     /// The steps that are to fail, by CPU.
     failures: RefCell<Vec<(CpuId, usize)>>,
     /// How often the shell has waited for input. Somebody types Ctrl-C in the end.
@@ -94,6 +96,12 @@ impl Fake {
             watchdog: RefCell::new(10),
             tracing: RefCell::new(true),
             tracing_sched: RefCell::new(false),
+            governor: RefCell::new(GovernorReport {
+                governor: Governor::Userspace,
+                tunables: Tunables::new(present),
+                given_back: CpuMask::EMPTY,
+                statistics: Statistics::default(),
+            }),
             failures: RefCell::default(),
             waits: RefCell::default(),
             affinity: RefCell::new(CpuMask::first_n(present)),
@@ -114,6 +122,13 @@ impl Fake {
     pub(crate) fn with_commands(self, commands: &[ShellCommand]) -> Fake {
         let commands = commands.into();
         Fake { commands, ..self }
+    }
+
+    /// Has these CPUs be given back by the governor.
+    pub(crate) fn with_given_back(self, list: &str) -> Fake {
+        let cpus = parse_cpu_list(list).expect("a list");
+        self.governor.borrow_mut().given_back = cpus;
+        self
     }
 
     /// Has the step of state `state` of CPU 0 fail.
@@ -541,6 +556,36 @@ impl Machine for Fake {
             stacks: 100 * 1024,
             stacks_used: 20 * 1024,
         }
+    }
+
+    fn governor(&self) -> Result<GovernorReport, Refused> {
+        Ok(self.governor.borrow().clone())
+    }
+
+    fn set_governor(&self, governor: Governor) -> Result<(), Refused> {
+        self.governor.borrow_mut().governor = governor;
+        Ok(())
+    }
+
+    fn set_governor_tunables(&self, tunables: Tunables) -> Result<(), Refused> {
+        let checked = tunables.check(self.present.count());
+        checked.map_err(|_| Refused(Errno::Invalid, "no such setting"))?;
+        self.governor.borrow_mut().tunables = tunables;
+        Ok(())
+    }
+
+    fn set_governed_cpus(&self, count: usize) -> Result<(), Refused> {
+        let governor = self.governor.borrow().governor;
+        if governor != Governor::Userspace || count == 0 || count > self.present.count() {
+            return Err(Refused(Errno::Invalid, "no such number"));
+        }
+        self.online.replace(CpuMask::first_n(count));
+        Ok(())
+    }
+
+    fn keep_off(&self, cpus: &CpuMask) {
+        let mut governor = self.governor.borrow_mut();
+        governor.given_back = governor.given_back.without(cpus);
     }
 
     fn is_tracing_sched(&self) -> bool {

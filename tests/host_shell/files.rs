@@ -321,9 +321,10 @@ fn directories_are_listed() {
     assert_eq!(
         fake.run("ls /sys/devices/system/cpu").0,
         "\
-cpu0        cpu3        cpu6        cpu9        hotplug     online
-cpu1        cpu4        cpu7        cpu10       kernel_max  possible
-cpu2        cpu5        cpu8        cpu11       offline     present
+cpu0        cpu4        cpu8        governor    online
+cpu1        cpu5        cpu9        hotplug     possible
+cpu2        cpu6        cpu10       kernel_max  present
+cpu3        cpu7        cpu11       offline
 "
     );
     let (text, report) = fake.run("ls /sys/no /proc/uptime/");

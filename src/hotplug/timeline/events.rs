@@ -18,6 +18,8 @@ pub(super) enum Group {
     Threads = 3,
     /// The handlers of interrupts.
     Interrupts = 4,
+    /// The governor.
+    Governor = 5,
 }
 
 impl Group {
@@ -27,6 +29,7 @@ impl Group {
             Group::Stops => "still points",
             Group::Threads => "threads",
             Group::Interrupts => "interrupts",
+            Group::Governor => "governor",
         }
     }
 
@@ -56,6 +59,7 @@ pub(super) struct Written {
     pub(super) slices: u32,
     pub(super) instants: u32,
     pub(super) flows: u32,
+    pub(super) counters: u32,
 }
 
 /// The events, as they are written.
@@ -126,6 +130,24 @@ impl<'a, 'f> Events<'a, 'f> {
         self.written.instants += 1;
         self.begin("i", place, name)?;
         self.out.write_str(",\"s\":\"t\"}")
+    }
+
+    /// Writes the values of a counter of `group` from `at` on; `args` is the inside of an object of
+    /// JSON, with a number for each name.
+    pub(super) fn counter(
+        &mut self,
+        group: Group,
+        at: Instant,
+        name: &'static str,
+        args: fmt::Arguments<'_>,
+    ) -> fmt::Result {
+        self.written.counters += 1;
+        self.next()?;
+        let (pid, ts) = (group as u8, Thousandths(self.frequency.ticks_to_ns(at.0)));
+        write!(
+            self.out,
+            "{{\"ph\":\"C\",\"name\":\"{name}\",\"pid\":{pid},\"ts\":{ts},\"args\":{{{args}}}}}"
+        )
     }
 
     /// Writes an arrow between two slices, each of which there is at its place.

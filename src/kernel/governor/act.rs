@@ -14,37 +14,6 @@ use crate::trace::{Direction, GovernorEvent, Load};
 /// none can come.
 const GO_LIMIT: Duration = Duration::from_millis(20);
 
-/// What the governor has done since the boot.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Statistics {
-    /// How often it had CPUs come.
-    pub ups: u64,
-    /// How often it had CPUs go.
-    pub downs: u64,
-    /// How many CPUs have come.
-    pub come: u64,
-    /// How many have gone.
-    pub gone: u64,
-    /// How often a CPU that was to come or to go has not.
-    pub refused: u64,
-    /// How often it has measured the load.
-    pub looks: u64,
-    /// For how long CPUs must have been too many now before they go; 0 unless it is `ondemand`.
-    pub hold: Duration,
-}
-
-impl Statistics {
-    pub(super) const NONE: Statistics = Statistics {
-        ups: 0,
-        downs: 0,
-        come: 0,
-        gone: 0,
-        refused: 0,
-        looks: 0,
-        hold: Duration::ZERO,
-    };
-}
-
 /// The CPUs that may come at `at`, in nanoseconds.
 pub(super) fn may_come(state: &State, at: u64) -> CpuMask {
     kernel().hotplug.governed().without(&state.stay_away.at(at))

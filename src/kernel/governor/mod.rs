@@ -30,7 +30,9 @@ mod error;
 mod look;
 mod measure;
 
-use crate::governor::{Governor, Policy, Refusals, Tunables};
+use core::time::Duration;
+
+use crate::governor::{Governor, Policy, Refusals, Statistics, Tunables};
 use crate::kernel::static_key::StaticKey;
 use crate::kernel::{Hw, kernel};
 use crate::platform::Platform;
@@ -41,7 +43,6 @@ use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::time::Instant;
 use measure::Measured;
 
-pub use act::Statistics;
 pub use error::GovernorError;
 
 /// Whether the time is counted for which threads wait for a CPU. Its count is 0 or 1.
@@ -92,7 +93,15 @@ impl State {
             measured: Measured::new(),
             stay_away: Refusals::NONE,
             stay_here: Refusals::NONE,
-            statistics: Statistics::NONE,
+            statistics: Statistics {
+                ups: 0,
+                downs: 0,
+                come: 0,
+                gone: 0,
+                refused: 0,
+                looks: 0,
+                hold: Duration::ZERO,
+            },
             has_thread: false,
         }
     }
@@ -142,7 +151,7 @@ pub(crate) fn statistics() -> Result<Statistics, GovernorError> {
     let state = lock()?;
     let hold = state.policy.as_ref().map_or(0, Policy::hold);
     Ok(Statistics {
-        hold: core::time::Duration::from_nanos(hold),
+        hold: Duration::from_nanos(hold),
         ..state.statistics
     })
 }
@@ -294,7 +303,5 @@ pub(crate) fn start(governor: Governor) {
 
 /// Returns the instant that is `ns` nanoseconds of the clock of samples.
 fn instant_of(ns: u64) -> Instant {
-    Hw::deadline(core::time::Duration::from_nanos(
-        ns.saturating_sub(measure::now_ns()),
-    ))
+    Hw::deadline(Duration::from_nanos(ns.saturating_sub(measure::now_ns())))
 }

@@ -14,6 +14,7 @@
 //! | `cpuN/hotplug/fail` | the state whose step fails next, or -1 | has it fail once; -1 takes that back |
 //! | `hotplug/states` | numbers and names | |
 //! | `hotplug/history` | the recorded walks, as `trace` prints them | |
+//! | `governor/…` | see `governor` | |
 //!
 //! | Other path | Read | Written |
 //! |---|---|---|
@@ -23,12 +24,14 @@
 //! | `/sys/kernel/tracing/tracing_on` | whether events are recorded | 1 and 0 switch that |
 //! | `/sys/kernel/tracing/events/enable` | whether scheduling events are, too | 1 and 0 switch that |
 //!
-//! Linux has all of them but `hotplug/history`.
+//! Linux has all of them but `hotplug/history` and those of the governor, which are like those of
+//! its cpufreq.
 //!
 //! # Sources
 //! Linux `Documentation/core-api/cpu_hotplug.rst`, and `kernel/cpu.c` for what is written;
 //! `Documentation/ABI/testing/sysfs-devices-system-cpu`; `Documentation/trace/ftrace.rst`.
 
+mod governor;
 mod irq;
 mod list;
 mod proc;
@@ -47,6 +50,7 @@ use crate::config::MAX_CPUS;
 use crate::cpu::{CpuId, CpuMask};
 use crate::errno::Errno;
 
+use governor::GovernorFile;
 use irq::IrqFile;
 
 pub(super) use list::{LS_OPTIONS, ls};
@@ -79,6 +83,7 @@ enum File {
     SchedStat,
     Irq(u32, IrqFile),
     Setting(&'static str),
+    Governor(GovernorFile),
 }
 
 /// The directory of the files of CPUs, without the slash in front.
@@ -125,6 +130,10 @@ fn all<M: Machine>(machine: &M) -> Vec<(String, File)> {
             )
         };
         files.extend(IrqFile::ALL.map(of));
+    }
+    for (name, file) in governor::ALL {
+        let path = format!("{}/{name}", governor::DIRECTORY);
+        files.push((path, File::Governor(file)));
     }
     for cpu in machine.masks().possible.iter() {
         let of = |name: &str| format!("{CPUS}/cpu{cpu}/{name}");
@@ -223,6 +232,7 @@ impl File {
             File::SchedStat => proc::schedstat(machine),
             File::Irq(number, file) => file.read(machine, number),
             File::Setting(key) => sysctl::value(machine, key) + "\n",
+            File::Governor(file) => file.read(machine),
         }
     }
 
@@ -253,6 +263,7 @@ impl File {
                 Some(Err(errno)) => return Written::Wrong(errno),
                 None => return Written::Denied,
             },
+            (File::Governor(file), _) => return file.write(machine, value),
             (File::Setting(key), _) => match sysctl::set(machine, key, value) {
                 Ok(()) => Ok(()),
                 Err(Refusal::ReadOnly(_)) => return Written::Denied,

@@ -18,9 +18,9 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use stillpoint::api::governor::{self, Governor, GovernorError, Tunables, TunablesError};
-use stillpoint::api::hotplug::{cpu_down, cpu_up};
-use stillpoint::api::{self, JoinHandle, thread, time};
-use stillpoint::cpu::CpuId;
+use stillpoint::api::hotplug::{EnableStep, cpu_down, cpu_up};
+use stillpoint::api::{self, Errno, JoinHandle, thread, time};
+use stillpoint::cpu::{CpuId, CpuMask};
 use stillpoint::kernel::{Hw, kernel};
 use stillpoint::sync::LocalCpu;
 use stillpoint::sync::atomic::{AtomicBool, Ordering};
@@ -36,6 +36,14 @@ fn main() {
     ktap.check("a burst has all CPUs, and they go", bursts());
     ktap.check("at rest nothing is measured", rests());
     ktap.check("a CPU that was taken down by hand stays down", by_hand());
+    ktap.check("steady loads change next to nothing", steady());
+    ktap.check(
+        "a CPU that may not go is asked seldom, and others go",
+        bound(),
+    );
+    ktap.check("a step that refuses has it back off", vetoed());
+    ktap.check("disabled hotplug and a freeze are waited for", disabled());
+    ktap.check("governors change under load", switched());
     ktap.check("userspace: as many as are asked for", userspace());
     ktap.check("performance: all come", performance());
     ktap.check("bad settings are refused, and change nothing", refused());
@@ -190,6 +198,129 @@ fn by_hand() -> bool {
     burst.end();
     let gone = eventually(|| online() == 1);
     taken && others && stays && back && gone && governor::given_back().contains(last)
+}
+
+/// How often CPUs have come or gone.
+fn changes() -> u64 {
+    governor::statistics().map_or(0, |done| done.ups + done.downs)
+}
+
+fn steady() -> bool {
+    (1..=all()).all(|threads| {
+        thread::sleep(ms(150));
+        let before = changes();
+        let burst = Burst::of(threads);
+        thread::sleep(ms(30));
+        let settled = changes();
+        thread::sleep(ms(150));
+        let few = settled - before <= 2 && changes() == settled;
+        let enough = online() >= threads;
+        burst.end();
+        let gone = eventually(|| online() == 1);
+        if !(few && enough && gone) {
+            stillpoint::println!("# {threads} threads: {before} {settled} {}", changes());
+        }
+        few && enough && gone
+    })
+}
+
+/// A thread that is bound to the last CPU keeps that.
+fn bound() -> bool {
+    let last = CpuId::from_index(all() - 1);
+    let up = cpu_up(last).is_ok();
+    let end = Arc::new(AtomicBool::new(false));
+    let its = Arc::clone(&end);
+    let spawned = thread::spawn_on(last, "bound", move || {
+        while !its.load(Ordering::Relaxed) {
+            thread::sleep(ms(1));
+        }
+    });
+    let Ok(thread) = spawned else {
+        stillpoint::println!("# it went before a thread was bound to it");
+        return false;
+    };
+    let refused = || governor::statistics().map_or(0, |done| done.refused);
+    let before = refused();
+    thread::sleep(ms(500));
+    // The boot CPU goes in its place.
+    let alone = kernel().masks.active() == CpuMask::of(last);
+    let (asked, stays) = (refused() - before, alone);
+    end.store(true, Ordering::Relaxed);
+    thread.join();
+    let goes = eventually(|| online() == 1);
+    if !((1..=7).contains(&asked) && stays && goes) {
+        stillpoint::println!("# asked {asked} times, stays {stays}, goes {goes}");
+    }
+    up && (1..=7).contains(&asked) && stays && goes
+}
+
+/// A program's step doesn't let the CPUs come.
+fn vetoed() -> bool {
+    let veto = Arc::new(AtomicBool::new(false));
+    let its = Arc::clone(&veto);
+    let step = EnableStep::new("veto").startup(move |_| {
+        if its.load(Ordering::Relaxed) {
+            Err(Errno::Busy)
+        } else {
+            Ok(())
+        }
+    });
+    let Ok(step) = step.install() else {
+        return false;
+    };
+    veto.store(true, Ordering::Relaxed);
+    let refused = || governor::statistics().map_or(0, |done| done.refused);
+    let before = refused();
+    let burst = Burst::of(all() + 1);
+    thread::sleep(ms(200));
+    let (asked, stays) = (refused() - before, online() == 1);
+    veto.store(false, Ordering::Relaxed);
+    let come = eventually(|| online() == all());
+    burst.end();
+    let gone = eventually(|| online() == 1);
+    let most = 6 * (all() as u64 - 1);
+    let sound = (1..=most).contains(&asked) && stays && come && gone;
+    if !sound {
+        stillpoint::println!("# asked {asked} times, stays {stays}, come {come}, gone {gone}");
+    }
+    sound && step.remove().is_ok()
+}
+
+fn disabled() -> bool {
+    let held = api::hotplug::disable();
+    let burst = Burst::of(all() + 1);
+    thread::sleep(ms(30));
+    let stays = online() == 1;
+    drop(held);
+    let come = eventually(|| online() == all());
+    let frozen = api::hotplug::freeze(CpuId::BOOT);
+    thread::sleep(ms(30));
+    let alone = online() == 1;
+    let thawed = frozen.is_ok_and(|mut frozen| frozen.thaw().is_ok());
+    let back = eventually(|| online() == all());
+    burst.end();
+    let gone = eventually(|| online() == 1);
+    let sound = stays && come && alone && thawed && back && gone;
+    if !sound {
+        stillpoint::println!("# {stays} {come} {alone} {thawed} {back} {gone}");
+    }
+    sound
+}
+
+fn switched() -> bool {
+    let burst = Burst::of(all() + 1);
+    let sound = (0..4).all(|_| {
+        let few = governor::set_governor(Governor::Userspace).is_ok()
+            && governor::set_cpus(1).is_ok()
+            && online() == 1;
+        let most =
+            governor::set_governor(Governor::Ondemand).is_ok() && eventually(|| online() == all());
+        let most = most && governor::set_governor(Governor::Performance).is_ok();
+        few && most && online() == all()
+    });
+    let back = governor::set_governor(Governor::Ondemand).is_ok();
+    burst.end();
+    sound && back && eventually(|| online() == 1)
 }
 
 fn userspace() -> bool {

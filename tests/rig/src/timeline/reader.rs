@@ -19,6 +19,7 @@ pub struct Reader {
     instants: BTreeMap<Key, Vec<Instant>>,
     /// The ends of each flow, by its number.
     flows: BTreeMap<String, Vec<FlowEvent>>,
+    counters: usize,
 }
 
 struct FlowEvent {
@@ -40,6 +41,9 @@ impl Reader {
         let group = event["pid"].as_u64().context("no pid")?;
         if kind == "M" {
             return self.name(event, &name, group);
+        }
+        if kind == "C" {
+            return self.counter(event);
         }
         let key = (group, event["tid"].as_u64().context("no tid")?);
         let at = time(event, "ts")?;
@@ -80,6 +84,17 @@ impl Reader {
         Ok(())
     }
 
+    /// Reads the values of a counter.
+    fn counter(&mut self, event: &Value) -> Result<()> {
+        time(event, "ts")?;
+        let values = event["args"].as_object().context("no args")?;
+        if !values.values().all(Value::is_number) {
+            bail!("a value is no number");
+        }
+        self.counters += 1;
+        Ok(())
+    }
+
     /// Reads an event that names a group or a track.
     fn name(&mut self, event: &Value, what: &str, group: u64) -> Result<()> {
         let name = || event["args"]["name"].as_str().context("no args.name");
@@ -111,7 +126,10 @@ impl Reader {
         for key in self.slices.keys().chain(self.instants.keys()) {
             self.has_name(*key)?;
         }
-        let mut trace = Trace::default();
+        let mut trace = Trace {
+            counters: self.counters,
+            ..Trace::default()
+        };
         for (key, cpu) in &self.cpus {
             let group = self.groups.get(&key.0);
             let group =

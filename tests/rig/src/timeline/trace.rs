@@ -7,7 +7,7 @@
 //!
 //! # Sources
 //! The Chrome project's "Trace Event Format": complete events (`X`), instant events (`i`), flows
-//! (`s`, `t`, `f`), names of processes and threads (`M`); times in microseconds.
+//! (`s`, `t`, `f`), counters (`C`), names of processes and threads (`M`); times in microseconds.
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -23,6 +23,8 @@ pub struct Trace {
     /// In the order of the groups and CPUs.
     pub tracks: Vec<Track>,
     pub flows: Vec<Flow>,
+    /// How many events there are of counters.
+    pub counters: usize,
 }
 
 /// What one CPU did, of one kind.
@@ -135,6 +137,14 @@ impl Trace {
             bail!(
                 "the kernel has counted {said} instants, the trace has {}",
                 self.instants()
+            );
+        }
+        if let Some(said) = count(counts, "counters")?
+            && said != self.counters
+        {
+            bail!(
+                "the kernel has counted {said} counters, the trace has {}",
+                self.counters
             );
         }
         // A kernel without flows doesn't count them.
