@@ -49,8 +49,9 @@ pub struct Returned {
 /// 65536, and would lose a notification there. It asks for no indirect descriptors, because no
 /// buffer needs two.
 pub struct Queue<H: Hal, const N: usize> {
-    /// Freed by [`Queue::free`] alone (freed-after-reset).
-    queue: ManuallyDrop<VirtQueue<H, N>>,
+    /// Freed by [`Queue::free`] alone (freed-after-reset). It has a copy of all descriptors, and a
+    /// thread's stack has no room for some of them.
+    queue: ManuallyDrop<Box<VirtQueue<H, N>>>,
     /// The buffers that the device has, by their tokens (lent-by-token).
     lent: Box<[Option<Lent>]>,
     /// How many those are.
@@ -90,7 +91,7 @@ impl<H: Hal, const N: usize> Queue<H, N> {
             })?;
         let mut lent = Vec::new();
         let room = lent.try_reserve_exact(N);
-        let queue = ManuallyDrop::new(queue);
+        let queue = ManuallyDrop::new(Box::new(queue));
         room.map_err(|_| VirtioError::NoMemory)?;
         lent.resize(N, None);
         Ok(Queue {
