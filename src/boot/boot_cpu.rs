@@ -56,37 +56,15 @@ fn make_kernel(early: &Early) -> &'static Kernel {
 
     let limit = arguments.possible_limit().unwrap_or(usize::MAX);
     let devices = Devices::of_tree(&tree, early, limit);
-    let cpus = devices.mpidrs.len();
-    heap::init_caches(cpus);
-    per_cpu::init(cpus);
-    let irqs = IrqTable::new(devices.irq_chip.spi_count());
-    let kernel = set_kernel(Kernel {
-        masks: CpuMasks::new(CpuMask::first_n(cpus)),
-        sched: Scheduler::new(cpus),
-        calls: Calls::new(cpus),
-        stop_machine: StopMachine::new(cpus),
-        grace_periods: GracePeriods::new(cpus),
-        hotplug: Hotplug::new(cpus),
-        trace: Trace::new(cpus),
-        interrupts: InterruptCounts::new(cpus),
-        sleep_cost: SleepCost::new(),
-        lock_spins: SpinBudget::new(),
-        midrs: PerCpu::new(cpus, |_| AtomicU32::new(0)),
-        test_handler: Once::new(),
-        test_last_act: Once::new(),
-        mpidrs: devices.mpidrs,
-        device_tree: early.tree,
-        bootargs: Box::leak(arguments.text().into_boxed_str()),
-        irq_chip: devices.irq_chip,
-        cpu_ops: devices.cpu_ops,
-        timer_ppi: devices.timer_ppi,
-        timer_trigger: devices.timer_trigger,
-        irqs,
+    #[cfg(feature = "virtio")]
+    let places = crate::boot::devices::places(&tree);
+    let kernel = place_kernel(
+        early,
+        devices,
+        &arguments,
         #[cfg(feature = "virtio")]
-        places: crate::boot::devices::places(&tree),
-        mmu: early.tables.registers(),
-        areas: Areas::new(cpus, early.stacks),
-    });
+        places,
+    );
     kernel
         .sched
         .set_realtime_runtime(arguments.realtime_runtime());
@@ -109,6 +87,48 @@ fn make_kernel(early: &Early) -> &'static Kernel {
     report_unused_arguments(&tree, early, &arguments);
     start_irq_chip(kernel, console_line);
     kernel
+}
+
+/// Makes the kernel, and puts it where it stays. It is put together on the boot stack, where there is
+/// no room for the parser of the tree beside it: so this is a frame of its own.
+#[inline(never)]
+fn place_kernel(
+    early: &Early,
+    devices: Devices,
+    arguments: &BootArgs<'_>,
+    #[cfg(feature = "virtio")] places: crate::kernel::devices::Places,
+) -> &'static Kernel {
+    let cpus = devices.mpidrs.len();
+    heap::init_caches(cpus);
+    per_cpu::init(cpus);
+    let irqs = IrqTable::new(devices.irq_chip.spi_count());
+    set_kernel(Kernel {
+        masks: CpuMasks::new(CpuMask::first_n(cpus)),
+        sched: Scheduler::new(cpus),
+        calls: Calls::new(cpus),
+        stop_machine: StopMachine::new(cpus),
+        grace_periods: GracePeriods::new(cpus),
+        hotplug: Hotplug::new(cpus),
+        trace: Trace::new(cpus),
+        interrupts: InterruptCounts::new(cpus),
+        sleep_cost: SleepCost::new(),
+        lock_spins: SpinBudget::new(),
+        midrs: PerCpu::new(cpus, |_| AtomicU32::new(0)),
+        test_handler: Once::new(),
+        test_last_act: Once::new(),
+        mpidrs: devices.mpidrs,
+        device_tree: early.tree,
+        bootargs: Box::leak(arguments.text().into_boxed_str()),
+        irq_chip: devices.irq_chip,
+        cpu_ops: devices.cpu_ops,
+        timer_ppi: devices.timer_ppi,
+        timer_trigger: devices.timer_trigger,
+        irqs,
+        #[cfg(feature = "virtio")]
+        places,
+        mmu: early.tables.registers(),
+        areas: Areas::new(cpus, early.stacks),
+    })
 }
 
 /// Logs the version, and the machine that it boots on.
