@@ -50,6 +50,10 @@ PERFETTO ?=
 FUZZ_SECONDS ?= 60
 ## `1`: a test that is skipped fails the check, as in CI
 REQUIRE_ALL ?=
+## for app, run: the application examples/APP instead of the kernel with its shell: APP=httpd
+APP ?=
+## for run APP=: the port of this host that leads to the machine's port 80; empty: a free one
+PORT ?=
 ## `1`: show what the stages of check print
 V ?=
 
@@ -57,7 +61,7 @@ V ?=
 # shell expands them.
 override INIT := $(value INIT)
 override APPEND := $(value APPEND)
-export BOARD TCG SMP MEM CPU GIC VIRT SECURE LONG ICOUNT INIT APPEND DTB TIMEOUT TEST CASE
+export PORT BOARD TCG SMP MEM CPU GIC VIRT SECURE LONG ICOUNT INIT APPEND DTB TIMEOUT TEST CASE
 export LOOM_MAX_PREEMPTIONS FUZZ_SECONDS PROFILE REQUIRE_ALL V J
 
 # They would replace the link flags of .cargo/config.toml silently.
@@ -79,7 +83,7 @@ FEATURES = $(if $(filter-out virt,$(EARLYCON)),--no-default-features --features 
 RIG := $(DIR)/debug/stillpoint-rig
 
 .NOTPARALLEL:
-.PHONY: help setup build image run debug timeline check test-host test-qemu bench cyclic ring loom mutants \
+.PHONY: help setup build image app run debug timeline check test-host test-qemu bench cyclic ring loom mutants \
 	nightly fmt lint doc size objdump dtb clean
 
 help: ## print this help
@@ -101,8 +105,11 @@ build: $(RIG) ## the kernel, as an ELF and as the flat target/Image that boots
 image: setup build ## files for a Raspberry Pi 4's SD card, in target/sdcard
 	@$(RIG) sdcard $(IMAGE) $(DIR)/sdcard
 
-run: setup build ## boot it in QEMU, console here; poweroff, or Ctrl-] X, ends it
-	@$(RIG) run $(IMAGE)
+app: setup $(RIG) ## an application below examples, as target/APP.Image: APP=httpd
+	@$(RIG) app '$(APP)'
+
+run: $(if $(APP),app,setup build) ## boot it in QEMU, console here; poweroff, or Ctrl-] X, ends it (APP=httpd)
+	@$(RIG) run $(if $(APP),--net $(DIR)/$(APP).Image,$(IMAGE))
 
 debug: setup build ## as run, but halted, with a gdb stub on port 1234
 	@$(RIG) run --debug $(IMAGE) $(ELF)

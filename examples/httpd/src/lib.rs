@@ -18,5 +18,5 @@ mod machine;
 mod serve;
 pub mod site;
 
-pub use machine::{Change, CpuTimes, Governor, Machine, Past, Stays};
+pub use machine::{Change, CpuTimes, Governor, Machine, Stays, Walk};
 pub use serve::{End, IoError, Stream, serve};

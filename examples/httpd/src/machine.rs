@@ -33,8 +33,8 @@ pub trait Machine: Send + Sync {
     /// Returns for how long each possible CPU has been at work, in their order.
     fn cpu_times(&self, into: &mut Vec<CpuTimes>);
 
-    /// Returns the last walks and stops, the oldest first.
-    fn past(&self, into: &mut Vec<Past>);
+    /// Returns the last walks, the oldest first.
+    fn walks(&self, into: &mut Vec<Walk>);
 
     /// Returns the governor, if the machine has one.
     fn governor(&self) -> Option<Governor>;
@@ -76,17 +76,19 @@ pub struct CpuTimes {
     pub busy: Duration,
 }
 
-/// Something that lies behind the machine.
+/// A way of a CPU up or down that is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Past {
-    /// `up`, `down` or `stop`.
+pub struct Walk {
+    /// `up` or `down`, and whether it has failed.
     pub what: &'static str,
-    /// The CPU that came or went.
-    pub cpu: Option<CpuId>,
+    /// The CPU.
+    pub cpu: CpuId,
     /// When it was over.
     pub at: Duration,
     /// How long it took.
     pub took: Duration,
+    /// For how long it stopped the machine, if it did.
+    pub stopped: Option<Duration>,
 }
 
 /// The governor of the machine.

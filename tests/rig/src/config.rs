@@ -76,6 +76,8 @@ config! {
     qemu: String = "QEMU",
     /// Seconds after which a run is ended.
     timeout: String = "TIMEOUT",
+    /// The port of the host by which the machine's port 80 is reached; any free one unless given.
+    port: String = "PORT",
     /// Words that select tests: a test runs if its name contains a word.
     test: String = "TEST",
     /// The only case to run, of tests that have cases.

@@ -1,5 +1,7 @@
 //! QEMU's command line. No other module depends on its options.
 
+pub mod card;
+
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

@@ -6,13 +6,13 @@ use core::fmt::{self, Write as _};
 use core::time::Duration;
 
 use crate::http::{Answer, Status};
-use crate::machine::{Machine, Past};
+use crate::machine::{Machine, Walk};
 use crate::site::Site;
 
 /// The time between two events.
 pub const INTERVAL: Duration = Duration::from_millis(250);
 
-/// How many walks and stops an event tells at most.
+/// How many walks an event tells at most.
 const LAST: usize = 8;
 
 /// Returns the answer that events follow.
@@ -65,24 +65,27 @@ fn try_write(site: &Site<impl Machine>, text: &mut String) -> fmt::Result {
         }
         None => text.push_str(r#"null,"governors":["#),
     }
-    text.push_str(r#"],"past":["#);
-    let mut past = Vec::new();
-    machine.past(&mut past);
-    let last = &past[past.len().saturating_sub(LAST)..];
-    list(text, last.iter(), |text, past| {
-        let Past {
+    text.push_str(r#"],"walks":["#);
+    let mut walks = Vec::new();
+    machine.walks(&mut walks);
+    let last = &walks[walks.len().saturating_sub(LAST)..];
+    list(text, last.iter(), |text, walk| {
+        let Walk {
             what,
             cpu,
             at,
             took,
-        } = past;
+            stopped,
+        } = walk;
         let (at, took) = (at.as_secs_f64(), took.as_secs_f64() * 1e6);
-        write!(text, r#"{{"what":"{what}","cpu":"#)?;
-        match cpu {
-            Some(cpu) => write!(text, "{cpu}")?,
-            None => text.push_str("null"),
+        write!(
+            text,
+            r#"{{"what":"{what}","cpu":{cpu},"at":{at:.6},"us":{took:.1},"stopped":"#
+        )?;
+        match stopped {
+            Some(stopped) => write!(text, "{:.1}}}", stopped.as_secs_f64() * 1e6),
+            None => write!(text, "null}}"),
         }
-        write!(text, r#","at":{at:.6},"us":{took:.1}}}"#)
     })?;
     text.push_str("]}\n\n");
     Ok(())

@@ -9,7 +9,7 @@ pub const PAGE: &str = include_str!("page.html");
 /// nothing from elsewhere (W3C CSP3). A test has the hashes.
 pub const POLICY: &str = concat!(
     "Content-Security-Policy: default-src 'none'; connect-src 'self'; img-src data:; ",
-    "style-src 'sha256-fvbDobJ739KHPY2watwcKrvSrqpmh3ShVRYF7HLx0Tc='; script-src 'sha256-JtnRL7M/HlJunaUKxw5/2BAo/WzVX+ZMsFLpwawhaXs='; ",
+    "style-src 'sha256-fvbDobJ739KHPY2watwcKrvSrqpmh3ShVRYF7HLx0Tc='; script-src 'sha256-i0uwB6uJljAs1VBp/uoeBh2SbNcpeaC8rsJW+1i/IdE='; ",
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n",
     "Cache-Control: no-cache\r\n",
     "Referrer-Policy: no-referrer\r\n",

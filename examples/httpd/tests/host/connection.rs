@@ -348,7 +348,7 @@ fn events_go_on_until_the_client_leaves() {
         let data = event.strip_prefix("data: ").expect("data");
         let event: serde_json::Value = serde_json::from_str(data).expect("JSON");
         assert_eq!(event["online"].as_array().map(Vec::len), Some(4));
-        assert_eq!(event["past"][0]["what"], "down");
+        assert_eq!(event["walks"][0]["what"], "down");
     }
     let (streams, _) = send("GET /events HTTP/1.0\r\n\r\n");
     assert!(streams[0].text().starts_with("data: {"));

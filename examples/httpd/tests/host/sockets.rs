@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use httpd::http::Limits;
 use httpd::site::Site;
-use httpd::{Change, CpuTimes, Governor, IoError, Machine, Past, Stream, serve};
+use httpd::{Change, CpuTimes, Governor, IoError, Machine, Stream, Walk, serve};
 use stillpoint::api::cpu::CpuMask;
 
 use crate::support::{Fake, answers, at_once};
@@ -62,8 +62,8 @@ impl Machine for &Host {
         into.extend(self.possible().iter().map(|cpu| CpuTimes { cpu, busy }));
     }
 
-    fn past(&self, into: &mut Vec<Past>) {
-        (&self.fake).past(into);
+    fn walks(&self, into: &mut Vec<Walk>) {
+        (&self.fake).walks(into);
     }
 
     fn governor(&self) -> Option<Governor> {

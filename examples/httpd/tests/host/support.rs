@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use httpd::http::Limits;
 use httpd::site::Site;
-use httpd::{Change, CpuTimes, End, Governor, IoError, Machine, Past, Stays, Stream, serve};
+use httpd::{Change, CpuTimes, End, Governor, IoError, Machine, Stays, Stream, Walk, serve};
 use stillpoint::api::cpu::{CpuId, CpuMask};
 
 /// A machine of four CPUs, of which CPU 0 can't go.
@@ -90,20 +90,13 @@ impl Machine for &Fake {
         into.extend(self.possible().iter().map(|cpu| CpuTimes { cpu, busy }));
     }
 
-    fn past(&self, into: &mut Vec<Past>) {
-        let cpu = CpuId::from_index(3);
-        let (at, took) = (Duration::from_millis(12), Duration::from_micros(42));
-        into.push(Past {
+    fn walks(&self, into: &mut Vec<Walk>) {
+        into.push(Walk {
             what: "down",
-            cpu: Some(cpu),
-            at,
-            took,
-        });
-        into.push(Past {
-            what: "stop",
-            cpu: None,
-            at,
-            took,
+            cpu: CpuId::from_index(3),
+            at: Duration::from_millis(12),
+            took: Duration::from_micros(42),
+            stopped: Some(Duration::from_micros(3)),
         });
     }
 

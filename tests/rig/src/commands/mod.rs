@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use crate::config::Config;
 
+pub mod app;
 pub mod bad_boot;
 pub mod bench;
 pub mod boot;
@@ -55,6 +56,7 @@ impl Command {
 
 /// All commands.
 pub const ALL: &[Command] = &[
+    command("app", "NAME", app::run),
     command("bad-boot", "ELF IMAGE MUTE_ELF MUTE_IMAGE", bad_boot::run),
     command("bench", "[KERNEL]", bench::run),
     command("boot", "[--OPTION VALUE]... ELF [ARGUMENT]...", boot::run).anywhere(),
@@ -70,7 +72,7 @@ pub const ALL: &[Command] = &[
     command("nightly", "[STAGE...]", nightly::run),
     command("parked", "ELF IMAGE", parked::run),
     command("places", "IMAGE", places::run),
-    command("run", "[--debug] IMAGE [ELF]", run::run),
+    command("run", "[--debug|--net] IMAGE [ELF]", run::run),
     command("runner", "ELF", runner::run),
     command("sdcard", "IMAGE DIRECTORY", sdcard::run),
     command("shipped", "IMAGE", shipped::run),

@@ -1,4 +1,7 @@
-//! `run [--debug] IMAGE [ELF]`: boots an Image with the console on this terminal.
+//! `run [--debug|--net] IMAGE [ELF]`: boots an Image with the console on this terminal.
+//!
+//! With the option `--net` the machine has a network card, on QEMU's user network, and a port of the
+//! host, PORT or a free one, leads to its port 80.
 //!
 //! TIMEOUT, in seconds, ends it early. The exit status is the kernel's, or 124 on time-out.
 //!
@@ -15,24 +18,27 @@ use anyhow::{Context, Result, bail};
 
 use crate::config::Config;
 use crate::process::{Running, code};
-use crate::qemu;
+use crate::qemu::{self, card};
 use crate::report::print;
 
 pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
-    let (debug, arguments) = match arguments {
-        [first, rest @ ..] if first == "--debug" => (true, rest),
-        all => (false, all),
-    };
-    let [image, elf @ ..] = arguments else {
-        bail!("run [--debug] IMAGE [ELF]");
+    let option = |name: &str| arguments.first().is_some_and(|first| first == name);
+    let (debug, net) = (option("--debug"), option("--net"));
+    let [image, elf @ ..] = &arguments[usize::from(debug || net)..] else {
+        bail!("run [--debug|--net] IMAGE [ELF]");
     };
     let mut config = config.clone();
     // Without commands the machine shows the tour, and then a prompt.
-    if config.init.is_empty() && !debug {
+    if config.init.is_empty() && !debug && !net {
         config.init = tour(config.cpus()?).into();
     }
     let mut vm = qemu::command(&config, Path::new(image))?;
     vm.args(["-serial", "mon:stdio", "-echr", "0x1d"]);
+    if net {
+        let port = card::free_port(&config.port)?;
+        vm.args(card::forwarding(port));
+        print(&format!("http://127.0.0.1:{port}/ when it has booted\n"));
+    }
     print("Ctrl-] X ends the machine, whatever it does.\n");
     if debug {
         vm.args(["-S", "-gdb", "tcp::1234"]);
