@@ -56,7 +56,6 @@ const REASONS: &[(&str, &str)] = &[
     ("src/irq/percpu.rs", "two masks that the hotplug lock orders: src/irq/percpu.rs"),
     ("src/irq/spurious.rs", "counts of the CPU that runs the handlers; the word of the line orders them: tests/loom_irq.rs"),
     ("src/irq/thread.rs", "two bits, and what a handler has left: the line's lock and the permit order it, tests/loom_permit.rs"),
-    ("src/irq/table.rs", "the locks of the lines order the mask: src/irq/mod.rs"),
     ("src/kernel/console.rs", "set by the one CPU that still prints"),
     ("src/kernel/exit.rs", "a setting, stored before a second CPU runs"),
     ("src/kernel/governor/look.rs", "flags that the locks of the run queues and of the wait queue order"),

@@ -3,8 +3,8 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use stillpoint::api::cpu::{CpuId, CpuMask};
 use stillpoint::api::irq::{
-    Builder, Irq, IrqAffinityError, IrqLine, IrqReturn, PerCpuIrq, RequestIrqError, Trigger, request,
-    request_percpu,
+    Builder, Irq, IrqAffinityError, IrqLine, IrqReturn, PerCpuIrq, RequestIrqError, Trigger,
+    request, request_percpu,
 };
 use stillpoint::api::sync::Completion;
 use stillpoint::println;
@@ -38,12 +38,21 @@ pub(crate) fn attach(sensor: &Arc<Sensor>, intid: u32) -> Result<Irq, RequestIrq
 }
 
 /// Two sensors of one line, which stays masked until both are there.
-pub(crate) fn attach_two(sensors: &[Arc<Sensor>; 2], line: IrqLine) -> Result<[Irq; 2], RequestIrqError> {
-    assert_eq!(line.trigger(), Trigger::Level, "an edge of one would hide that of the other");
+pub(crate) fn attach_two(
+    sensors: &[Arc<Sensor>; 2],
+    line: IrqLine,
+) -> Result<[Irq; 2], RequestIrqError> {
+    assert_eq!(
+        line.trigger(),
+        Trigger::Level,
+        "an edge of one would hide that of the other"
+    );
     let attach = |number: usize, sensor: &Arc<Sensor>| {
         let its = Arc::clone(sensor);
         let wishes = Builder::new(format_args!("sensor-{number}")).shared();
-        wishes.no_autoenable().request(line, move || its.on_interrupt())
+        wishes
+            .no_autoenable()
+            .request(line, move || its.on_interrupt())
     };
     let irqs = [attach(0, &sensors[0])?, attach(1, &sensors[1])?];
     irqs.iter().for_each(Irq::enable);
@@ -54,16 +63,18 @@ pub(crate) fn attach_two(sensors: &[Arc<Sensor>; 2], line: IrqLine) -> Result<[I
 /// masked until the thread has asked.
 pub(crate) fn attach_slow(
     line: IrqLine,
-    mut ask_fn: impl FnMut() + Send + 'static,
+    ask_fn: impl FnMut() + Send + 'static,
 ) -> Result<Irq, RequestIrqError> {
-    let wishes = Builder::new("slow").threaded(move || ask_fn());
+    let wishes = Builder::new("slow").threaded(ask_fn);
     wishes.request(line, || IrqReturn::WakeThread)
 }
 
 /// The queue of a network card that belongs to `cpu`: it rests while that is offline.
 pub(crate) fn attach_queue(line: IrqLine, cpu: CpuId) -> Result<Irq, RequestIrqError> {
     let wishes = Builder::new(format_args!("queue-{cpu}"));
-    wishes.managed(CpuMask::of(cpu)).request(line, || IrqReturn::Handled)
+    wishes
+        .managed(CpuMask::of(cpu))
+        .request(line, || IrqReturn::Handled)
 }
 
 /// One that is to go to `cpus`, as long as one of them is online.
@@ -88,7 +99,11 @@ pub(crate) fn mute(irq: &Irq) {
 pub(crate) fn move_to(irq: &Irq, cpu: CpuId) -> Result<(), IrqAffinityError> {
     let moved = irq.set_affinity(&CpuMask::of(cpu));
     if let Err(error) = moved {
-        println!("IRQ {} stays: {error} ({})", irq.intid(), error.errno().name());
+        println!(
+            "IRQ {} stays: {error} ({})",
+            irq.intid(),
+            error.errno().name()
+        );
         return moved;
     }
     irq.synchronize();
@@ -118,7 +133,12 @@ pub(crate) fn overflows(irq: &PerCpuIrq, cpu: CpuId) -> u64 {
 /// Prints how often it has come, in all and where it goes to now.
 pub(crate) fn show(irq: &Irq) {
     match irq.effective_affinity() {
-        Some(cpu) => println!("{}: {} times, {} of them on CPU{cpu}", irq.intid(), irq.count(), irq.count_on(cpu)),
+        Some(cpu) => println!(
+            "{}: {} times, {} of them on CPU{cpu}",
+            irq.intid(),
+            irq.count(),
+            irq.count_on(cpu)
+        ),
         None => println!("{}: {} times, and rests", irq.intid(), irq.count()),
     }
 }

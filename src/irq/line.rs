@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::IrqHost;
-use super::affinity::Owner;
+use super::affinity::{Owner, Route};
 use super::error::RequestIrqError;
 use super::handlers::{Handler, HandlerFn, Handlers};
 use super::spurious::Spurious;
@@ -49,12 +49,8 @@ pub(super) struct Control {
     is_shared: bool,
     /// How many of the users' threads have something to do.
     busy: u32,
-    pub(super) affinity: CpuMask,
-    pub(super) owner: Owner,
-    /// The CPU that it goes to. `None` while it is resting or free.
-    pub(super) effective: Option<CpuId>,
-    /// Whether it is managed, and none of its CPUs is there.
-    pub(super) is_resting: bool,
+    /// Where it goes. That of a free line means nothing.
+    pub(super) route: Route,
     /// Whether it came too often without a reason.
     is_given_up: bool,
     /// Whether it is open (`open-is-unmasked` of [`irq`](crate::irq)).
@@ -104,10 +100,11 @@ impl<P: IrqHost> Line<P> {
                 next_user: 0,
                 is_shared: false,
                 busy: 0,
-                affinity: possible,
-                owner: Owner::User,
-                effective: None,
-                is_resting: false,
+                route: Route {
+                    affinity: possible,
+                    owner: Owner::User,
+                    effective: None,
+                },
                 is_given_up: false,
                 is_open: false,
                 is_told: false,
@@ -225,7 +222,7 @@ impl<P: IrqHost> Line<P> {
     pub(super) fn update(&self, control: &mut Control, chip: &dyn LineChip) {
         let open = control.phase == Phase::Used
             && (control.busy == 0 || control.trigger == Trigger::Edge)
-            && !control.is_resting
+            && control.route.effective.is_some()
             && !control.is_given_up
             && control.users.iter().all(|user| user.depth == 0);
         if open == control.is_open {
@@ -302,13 +299,13 @@ impl<P: IrqHost> Line<P> {
     fn set_up(&self, control: &mut Control, request: &IrqRequest) -> Result<(), RequestIrqError> {
         let affinity = request.affinity.and(P::masks().possible());
         let cpus = Self::candidates();
-        let effective = cpus.choose(&affinity, None);
-        let is_resting = effective.is_none() && request.owner == Owner::Managed;
-        if effective.is_none() && !is_resting {
-            return Err(RequestIrqError::NoActiveCpu(request.affinity));
-        }
+        let route = Route::new(affinity, request.owner, &cpus);
+        let route = route.ok_or(RequestIrqError::NoActiveCpu(request.affinity))?;
         let trigger = request.line.trigger();
-        let cpu = effective.or(cpus.serving.first()).unwrap_or(CpuId::BOOT);
+        let cpu = route
+            .effective
+            .or(cpus.serving.first())
+            .unwrap_or(CpuId::BOOT);
         P::line_chip().set_up(self.irq, trigger, cpu);
         self.spurious.reset();
         *control = Control {
@@ -318,10 +315,7 @@ impl<P: IrqHost> Line<P> {
             next_user: control.next_user,
             is_shared: request.is_shared,
             busy: 0,
-            affinity,
-            owner: request.owner,
-            effective,
-            is_resting,
+            route,
             is_given_up: false,
             is_open: false,
             is_told: false,
@@ -370,7 +364,7 @@ impl<P: IrqHost> Line<P> {
         control.users.retain(|user| user.number != number);
         if control.users.is_empty() {
             control.phase = Phase::Free;
-            control.effective = None;
+            control.route.effective = None;
         } else {
             control.phase = Phase::Used;
         }
@@ -453,12 +447,12 @@ impl<P: IrqHost> Line<P> {
 
     /// Returns the CPUs that the line may go to.
     pub fn affinity(&self) -> CpuMask {
-        self.control.lock_irqsave().affinity
+        self.control.lock_irqsave().route.affinity
     }
 
     /// Returns the CPU that the line goes to; `None` if it rests or has no user.
     pub fn effective_affinity(&self) -> Option<CpuId> {
-        self.control.lock_irqsave().effective
+        self.control.lock_irqsave().route.effective
     }
 
     /// Returns what the line is like; `None` if it has no user. Allocates.
@@ -469,9 +463,9 @@ impl<P: IrqHost> Line<P> {
         (control.phase != Phase::Free).then(|| LineReport {
             line,
             names: names.join(",").into(),
-            affinity: control.affinity,
-            effective: control.effective,
-            owner: control.owner,
+            affinity: control.route.affinity,
+            effective: control.route.effective,
+            owner: control.route.owner,
         })
     }
 }

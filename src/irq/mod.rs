@@ -73,7 +73,7 @@ use crate::platform::LineChip;
 use crate::rcu::GraceHost;
 use crate::smp::call::CallHost;
 
-pub use affinity::{Candidates, Owner};
+pub use affinity::{Candidates, Leave, NowhereToGo, Owner, Route, Serving};
 pub use error::{IrqAffinityError, RequestIrqError};
 pub use handle::IrqHandle;
 pub use handlers::{HandlerFn, IrqReturn};

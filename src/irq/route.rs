@@ -3,9 +3,9 @@
 #![forbid(unsafe_code)]
 
 use super::IrqHost;
-use super::affinity::{Candidates, Owner};
+use super::affinity::{Candidates, Leave, NowhereToGo, Owner};
 use super::error::IrqAffinityError;
-use super::line::{Control, Line, Phase};
+use super::line::{Line, Phase};
 use crate::cpu::{CpuId, CpuMask};
 
 impl<P: IrqHost> Line<P> {
@@ -22,22 +22,17 @@ impl<P: IrqHost> Line<P> {
         if control.phase == Phase::Free {
             return Err(IrqAffinityError::Unused(self.irq.intid()));
         }
-        if control.owner == Owner::Managed {
+        if control.route.owner == Owner::Managed {
             return Err(IrqAffinityError::Managed(self.irq.intid()));
         }
-        let to = Self::candidates().choose(cpus, control.effective);
-        let to = to.ok_or(IrqAffinityError::NoActiveCpu(*cpus))?;
-        control.affinity = cpus.and(P::masks().possible());
-        self.route(&mut control, to);
-        Ok(())
-    }
-
-    /// Has the line go to `cpu`.
-    fn route(&self, control: &mut Control, cpu: CpuId) {
-        if control.effective != Some(cpu) {
-            P::line_chip().route(self.irq, cpu);
-            control.effective = Some(cpu);
+        let affinity = cpus.and(P::masks().possible());
+        let to = control.route.set(affinity, &Self::candidates());
+        match to {
+            Ok(Some(cpu)) => P::line_chip().route(self.irq, cpu),
+            Ok(None) => {}
+            Err(NowhereToGo) => return Err(IrqAffinityError::NoActiveCpu(*cpus)),
         }
+        Ok(())
     }
 
     /// Returns the CPUs that the line may be given to.
@@ -58,28 +53,18 @@ impl<P: IrqHost> Line<P> {
     /// If no other CPU serves interrupts.
     pub(super) fn move_away(&self, cpu: CpuId) {
         let mut control = self.control.lock_irqsave();
-        if control.effective != Some(cpu) {
+        if control.phase == Phase::Free {
             return;
         }
-        let cpus = Self::candidates();
-        let mut is_broken = false;
-        match cpus.choose(&control.affinity, None) {
-            Some(to) => self.route(&mut control, to),
-            None if control.owner == Owner::Managed => {
-                control.is_resting = true;
-                control.effective = None;
-                self.update(&mut control, P::line_chip());
-            }
-            None => {
-                control.affinity = *P::masks().possible();
-                let to = cpus.choose(&control.affinity, None);
-                let to = to.expect("BUG: the last CPU leaves that serves interrupts");
-                self.route(&mut control, to);
-                is_broken = true;
-            }
+        let possible = P::masks().possible();
+        let leave = control.route.leave(cpu, &Self::candidates(), possible);
+        match leave {
+            Leave::Stays => {}
+            Leave::To(to) | Leave::Broken(to) => P::line_chip().route(self.irq, to),
+            Leave::Rests => self.update(&mut control, P::line_chip()),
         }
         drop(control);
-        if is_broken {
+        if matches!(leave, Leave::Broken(_)) {
             log::info!("IRQ {}: no longer affine to CPU{cpu}", self.irq.intid());
         }
     }
@@ -87,9 +72,8 @@ impl<P: IrqHost> Line<P> {
     /// Has the line go to `cpu`, which comes, if it rests and is managed for that CPU.
     pub(super) fn come_back(&self, cpu: CpuId) {
         let mut control = self.control.lock_irqsave();
-        if control.is_resting && control.affinity.contains(cpu) {
-            control.is_resting = false;
-            self.route(&mut control, cpu);
+        if control.phase != Phase::Free && control.route.come(cpu) {
+            P::line_chip().route(self.irq, cpu);
             self.update(&mut control, P::line_chip());
         }
     }

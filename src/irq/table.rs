@@ -7,7 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::IrqHost;
-use super::affinity::Owner;
+use super::affinity::{Owner, Serving};
 use super::error::RequestIrqError;
 use super::handle::IrqHandle;
 use super::handlers::HandlerFn;
@@ -17,8 +17,7 @@ use super::thread::{IrqThread, ThreadFn};
 use crate::cpu::{CpuId, CpuMask};
 use crate::platform::{FIRST_LPI, FIRST_SPI, Irq, IrqLine};
 use crate::sched::lock::Mutex;
-use crate::sync::atomic::Ordering;
-use crate::sync::{AtomicBits, Once, SpinLock};
+use crate::sync::{Once, SpinLock};
 
 /// What a user wants of a line.
 #[derive(Clone, Debug)]
@@ -48,9 +47,8 @@ pub struct IrqTable<P: IrqHost> {
     /// The lines whose records were made, in that order. Under it no other lock is taken but the
     /// heap's.
     made: SpinLock<Vec<Irq>, P>,
-    /// The CPUs that serve interrupts, or a part of them: see [`IrqTable::serving`]. Relaxed: the
-    /// locks of the lines order it (`serving-under-the-lock` of [`irq`](crate::irq)).
-    serving: AtomicBits,
+    /// The CPUs that serve interrupts: see [`IrqTable::serving`].
+    serving: Serving,
     /// The interrupts that each CPU has for itself.
     pub percpu: PerCpuIrqs<P>,
     /// Held by the thread that requests or frees a shared line.
@@ -68,7 +66,7 @@ impl<P: IrqHost> IrqTable<P> {
             spis: lines(spis),
             lpis: Once::new(),
             made: SpinLock::new(Vec::new()),
-            serving: AtomicBits::new(),
+            serving: Serving::new(),
             percpu: PerCpuIrqs::new(),
             sharing: Mutex::new(()),
         }
@@ -121,7 +119,7 @@ impl<P: IrqHost> IrqTable<P> {
     /// Any, the lock of a line held for which one of them is chosen
     /// (`serving-under-the-lock` of [`irq`](crate::irq)).
     pub(super) fn serving(&self) -> CpuMask {
-        let serving = CpuMask::from_bits(self.serving.snapshot(Ordering::Relaxed));
+        let serving = self.serving.cpus();
         if serving.is_empty() {
             CpuMask::of(P::this_cpu())
         } else {
@@ -203,7 +201,7 @@ impl<P: IrqHost> IrqTable<P> {
     /// # Panics
     /// If no other CPU serves interrupts.
     pub fn move_away(&self, cpu: CpuId) {
-        self.serving.clear(cpu.index(), Ordering::Relaxed);
+        self.serving.leave(cpu);
         for line in self.lines() {
             line.move_away(cpu);
         }
@@ -215,7 +213,7 @@ impl<P: IrqHost> IrqTable<P> {
     /// # Context
     /// The thread `cpuhp` on `cpu`, IRQs on; for the boot CPU the boot.
     pub fn come_back(&self, cpu: CpuId) {
-        self.serving.set(cpu.index(), Ordering::Relaxed);
+        self.serving.come(cpu);
         for line in self.lines() {
             line.come_back(cpu);
         }

@@ -85,7 +85,7 @@ impl LineWord {
             } else {
                 word | PENDING
             };
-            // Acquire as in `begin`. Release pairs with the Acquire in `end` and in `open`: what
+            // Acquire as in `begin`. Release pairs with the Acquire in `end` and in `begin`: what
             // this CPU has seen of the device before is seen by the run that makes up for it.
             let (to_come, relaxed) = (Ordering::AcqRel, Ordering::Relaxed);
             match self.0.compare_exchange(word, next, to_come, relaxed) {
@@ -150,8 +150,8 @@ impl LineWord {
     /// As [`LineWord::shut`].
     pub fn open(&self) -> bool {
         // Release pairs with the Acquire in `begin`: the run sees the handlers that were put
-        // there. Acquire pairs with the Release in `begin_slowly`.
-        self.0.fetch_and(!(SHUT | PENDING), Ordering::AcqRel) & PENDING != 0
+        // there. It also sees what was released in `begin_slowly`, whose store this one continues.
+        self.0.fetch_and(!(SHUT | PENDING), Ordering::Release) & PENDING != 0
     }
 
     /// Returns whether a CPU runs the handlers.

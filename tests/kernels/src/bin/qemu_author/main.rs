@@ -28,6 +28,7 @@ mod examples {
     pub(crate) mod host_name;
     pub(crate) mod in_time;
     pub(crate) mod instants;
+    pub(crate) mod irq;
     pub(crate) mod items;
     pub(crate) mod jobs;
     pub(crate) mod key_users;
@@ -124,6 +125,7 @@ fn main() {
     let mut ktap = Ktap::new();
     ktap.check("the examples of hotplug", shown::hotplug());
     ktap.check("the examples of steps and guards", shown::steps());
+    ktap.check("the examples of interrupts", shown::interrupts());
     ktap.check("the examples of stops", shown::stops());
     ktap.check("the examples of CPUs and RCU", shown::cpus());
     ktap.check("the examples of locks", shown::locks());

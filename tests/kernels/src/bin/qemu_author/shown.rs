@@ -7,17 +7,19 @@ use core::time::Duration;
 
 use stillpoint::api::cpu::{CpuId, CpuMask, current, online_racy, possible};
 use stillpoint::api::hotplug::{cpu_up, cpus_up, down_limit, on_cpus, set_down_limit};
+use stillpoint::api::irq::{IrqLine, Trigger};
 use stillpoint::api::pool::Pool;
 use stillpoint::api::sync::Completion;
 use stillpoint::api::thread::{self, Priority};
 use stillpoint::api::time::{deadline, now};
+use stillpoint::kernel::kernel;
 use stillpoint::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::examples::{
     accounts, bring_up, budgets, builder, callees, calls, cancel, channel, classes, device, freeze,
-    grace_periods, host_name, in_time, instants, items, jobs, key_users, late, load, loops, memory,
-    module_kinds, parking, per_cpu, permits, pinned, prepared, rcu_box, removal, rest, ring,
-    scoped, still_times, take_down, timeouts, timers, turns, usage,
+    grace_periods, host_name, in_time, instants, irq, items, jobs, key_users, late, load, loops,
+    memory, module_kinds, parking, per_cpu, permits, pinned, prepared, rcu_box, removal, rest,
+    ring, scoped, still_times, take_down, timeouts, timers, turns, usage,
 };
 use kernel_support::machine::{eventually, last_cpu, leave_and_return, secondaries};
 use kernel_support::unharmed::same;
@@ -228,4 +230,56 @@ pub(crate) fn threads() -> bool {
     memory::report();
     sound &= same("tasks", timeouts::run(), Ok(()));
     sound & same("stacks", memory::leak_of(|| ()).1, 0)
+}
+
+/// Raises the interrupt `line`, in place of a device.
+fn raise(line: IrqLine) {
+    let line = kernel().irqs.line(line.into());
+    line.expect("it was requested before").raise();
+}
+
+/// Interrupts of devices.
+pub(crate) fn interrupts() -> bool {
+    let spis = u32::try_from(kernel().irq_chip().spi_count()).expect("few interrupts");
+    // No device is at the last ones.
+    let lines = |trigger| (1..4).map(move |at| IrqLine::from_intid(32 + spis - at, trigger));
+    let edges: Vec<_> = lines(Trigger::Edge)
+        .map(|line| line.expect("a number"))
+        .collect();
+    let levels: Vec<_> = lines(Trigger::Level)
+        .map(|line| line.expect("a number"))
+        .collect();
+    let [one, two] = [0, 1].map(|_| Arc::new(irq::Sensor::default()));
+    let comes = |line, sensor: &irq::Sensor| {
+        sensor.raised.store(1, Ordering::Relaxed);
+        raise(line);
+        sensor.served.wait_until(deadline(Duration::from_secs(30)))
+    };
+    let own = irq::attach(&one, edges[0].intid()).expect("it is free");
+    let mut sound = comes(edges[0], &one) & irq::attach(&two, edges[0].intid()).is_err();
+    sound &= irq::move_to(&own, last_cpu()).is_ok() & comes(edges[0], &one);
+    irq::show(&own);
+    irq::reset(&own, &one);
+    irq::mute(&own);
+    own.enable();
+    sound &= comes(edges[0], &one);
+    drop(own);
+    let both = [Arc::clone(&one), Arc::clone(&two)];
+    let pair = irq::attach_two(&both, levels[0]).expect("it is free");
+    sound &= comes(levels[0], &one) & comes(levels[0], &two);
+    drop(pair);
+    let queue = irq::attach_queue(edges[1], last_cpu()).expect("it is free");
+    let near = irq::attach_near(edges[2], CpuMask::of(CpuId::BOOT)).expect("it is free");
+    sound &= same("managed", irq::move_to(&queue, CpuId::BOOT).is_err(), true);
+    sound &= same("near", near.affinity(), CpuMask::of(CpuId::BOOT));
+    let asked = Arc::new(Completion::new());
+    let its = Arc::clone(&asked);
+    let slow = irq::attach_slow(levels[0], move || its.complete()).expect("it is free");
+    raise(levels[0]);
+    sound &= asked.wait_until(deadline(Duration::from_secs(30)));
+    drop(slow);
+    // INTID 23 is the monitor's where there is one; it doesn't count here.
+    let monitor = IrqLine::from_intid(23, Trigger::Level).expect("a number");
+    let watched = irq::watch_monitors(monitor, || ()).expect("it is free");
+    sound & same("overflows", irq::overflows(&watched, last_cpu()), 0)
 }
