@@ -1,7 +1,7 @@
 use core::time::Duration;
 
 use stillpoint::api::thread;
-use stillpoint::api::time::{Frequency, Instant, frequency, now};
+use stillpoint::api::time::{Frequency, Instant, frequency, now, unix_time};
 use stillpoint::println;
 
 /// Calls `sample_fn` every millisecond until `end`, or for ever if that is [`Instant::FOREVER`].
@@ -33,4 +33,9 @@ pub(crate) fn compare(ticks: u64) -> Option<bool> {
     let limit = now().after_ticks(here.duration_to_ticks(time));
     println!("the limit of that one is at {} here", limit.0);
     Some(limit > now())
+}
+
+/// Says on which day of the calendar, counted from the first of 1970, this is.
+pub(crate) fn today() -> Option<u64> {
+    Some(unix_time()?.as_secs() / 86_400)
 }

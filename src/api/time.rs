@@ -116,6 +116,17 @@ pub fn now() -> Instant {
     Hw::now()
 }
 
+/// Returns the time since the beginning of 1970, UTC; `None` if the machine has no clock with the
+/// time of day (a PL031), or the program was built without the feature `pl031`. The clock was read
+/// at boot, and the system counter has counted on from there.
+///
+/// # Context
+/// Any.
+pub fn unix_time() -> Option<Duration> {
+    let _in_kernel = enter();
+    crate::kernel::devices::unix_time()
+}
+
 /// Returns the instant that is `after` from now, rounded up to a tick. `Timer::start` and the
 /// locks' `wait_until` take such an instant.
 ///

@@ -56,15 +56,8 @@ fn make_kernel(early: &Early) -> &'static Kernel {
 
     let limit = arguments.possible_limit().unwrap_or(usize::MAX);
     let devices = Devices::of_tree(&tree, early, limit);
-    #[cfg(feature = "virtio")]
     let places = crate::boot::devices::places(&tree);
-    let kernel = place_kernel(
-        early,
-        devices,
-        &arguments,
-        #[cfg(feature = "virtio")]
-        places,
-    );
+    let kernel = place_kernel(early, devices, &arguments, places);
     kernel
         .sched
         .set_realtime_runtime(arguments.realtime_runtime());
@@ -96,7 +89,7 @@ fn place_kernel(
     early: &Early,
     devices: Devices,
     arguments: &BootArgs<'_>,
-    #[cfg(feature = "virtio")] places: crate::kernel::devices::Places,
+    places: crate::kernel::devices::Places,
 ) -> &'static Kernel {
     let cpus = devices.mpidrs.len();
     heap::init_caches(cpus);
@@ -124,7 +117,6 @@ fn place_kernel(
         timer_ppi: devices.timer_ppi,
         timer_trigger: devices.timer_trigger,
         irqs,
-        #[cfg(feature = "virtio")]
         places,
         mmu: early.tables.registers(),
         areas: Areas::new(cpus, early.stacks),

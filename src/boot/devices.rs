@@ -3,6 +3,8 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
+#[cfg(any(feature = "pl031", feature = "gpio-keys", feature = "virtio"))]
+use core::ops::Range;
 
 use crate::arch::aarch64::cpu;
 use crate::arch::aarch64::failure::BootFailure;
@@ -10,17 +12,20 @@ use crate::arch::aarch64::pen::Pen;
 use crate::arch::aarch64::timer;
 use crate::boot::cpu_list::list_cpus;
 use crate::boot::early::Early;
+#[cfg(any(feature = "pl031", feature = "gpio-keys", feature = "virtio"))]
+use crate::boot::early::is_mappable;
 #[cfg(feature = "virtio")]
-use crate::boot::early::{is_mappable, pci_ranges};
+use crate::boot::early::pci_ranges;
 use crate::cpu::Mpidr;
 use crate::drivers::bcm_watchdog::BcmWatchdog;
 #[cfg(feature = "gicv2")]
 use crate::drivers::gicv2::GicV2;
 #[cfg(feature = "gicv3")]
 use crate::drivers::gicv3::{self, GicV3};
+#[cfg(any(feature = "pl031", feature = "gpio-keys", feature = "virtio"))]
+use crate::dt::DtError;
 use crate::dt::{BoardPower, DeviceTree, GicDesc, PhysRange, Redistributors, TimerDesc};
 use crate::kernel::CpuPower;
-#[cfg(feature = "virtio")]
 use crate::kernel::devices::Places;
 use crate::kernel::{console, exit};
 use crate::memory::bytes;
@@ -206,35 +211,59 @@ fn board_power(tree: &DeviceTree<'_>) -> Option<BcmWatchdog> {
 
 /// Returns the places for devices that `tree` names and `early` has mapped. What can't be decoded
 /// or mapped is left out, with a warning.
-#[cfg(feature = "virtio")]
-#[inline(never)] // The walk has a frame of 4 KiB.
+#[inline(never)] // Walks have frames of 4 KiB.
+#[cfg_attr(
+    not(any(feature = "pl031", feature = "gpio-keys", feature = "virtio")),
+    allow(unused_variables, unused_mut)
+)]
 pub(super) fn places(tree: &DeviceTree<'_>) -> Places {
     let mut places = Places::default();
-    for place in tree.virtio_mmio() {
-        match place {
-            Ok(place) if is_mappable(tree, &place.registers.into()) => {
-                places.virtio_mmio.push(place);
-            }
-            Ok(place) => log::warn!(
-                "virtio@{:x} is left out: its registers can not be mapped",
-                place.registers.start()
-            ),
-            Err(error) => log::warn!("virtio device: {error}"),
-        }
+    #[cfg(feature = "pl031")]
+    {
+        places.rtc = usable(tree, "clock", tree.rtc(), |rtc| [(*rtc).into()]);
     }
-    match tree.pci_host() {
-        Ok(None) => {}
-        Ok(Some(host)) => {
-            if pci_ranges(&host)
-                .iter()
-                .all(|range| is_mappable(tree, range))
-            {
-                places.pci_host = Some(host);
-            } else {
-                log::warn!("the PCI host is left out: its registers can not be mapped");
-            }
+    #[cfg(feature = "gpio-keys")]
+    {
+        places.power_key = usable(tree, "power key", tree.power_key(), |key| {
+            [key.registers.into()]
+        });
+    }
+    #[cfg(feature = "virtio")]
+    {
+        for place in tree.virtio_mmio() {
+            let place = usable(tree, "virtio device", place.map(Some), |place| {
+                [place.registers.into()]
+            });
+            places.virtio_mmio.extend(place);
         }
-        Err(error) => log::warn!("PCI: {error}"),
+        places.pci_host = usable(tree, "PCI host", tree.pci_host(), pci_ranges);
     }
     places
+}
+
+/// Returns the device `found` if its registers, the ranges that `ranges_of` returns, are mapped. If
+/// not, or if it can't be decoded, logs a warning that calls it `what`.
+#[cfg(any(feature = "pl031", feature = "gpio-keys", feature = "virtio"))]
+fn usable<T, const COUNT: usize>(
+    tree: &DeviceTree<'_>,
+    what: &str,
+    found: Result<Option<T>, DtError>,
+    ranges_of: impl FnOnce(&T) -> [Range<u64>; COUNT],
+) -> Option<T> {
+    match found {
+        Ok(None) => None,
+        Ok(Some(found)) => {
+            let ranges = ranges_of(&found);
+            let start = ranges.first().map_or(0, |range| range.start);
+            if ranges.iter().all(|range| is_mappable(tree, range)) {
+                return Some(found);
+            }
+            log::warn!("{what} at {start:#x}: its registers can not be mapped");
+            None
+        }
+        Err(error) => {
+            log::warn!("{what}: {error}");
+            None
+        }
+    }
 }

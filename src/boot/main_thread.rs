@@ -43,7 +43,6 @@ fn main() {
     bring_up_others();
     governor::start(BootArgs::parse(kernel.bootargs).governor);
     console::enable_input();
-    #[cfg(feature = "virtio")]
     crate::kernel::devices::start(&kernel.places);
     #[cfg(feature = "net")]
     crate::kernel::net::start();

@@ -20,6 +20,10 @@ pub mod gicv3;
 pub mod pci;
 #[cfg(feature = "pl011")]
 pub mod pl011;
+#[cfg(feature = "pl031")]
+pub mod pl031;
+#[cfg(feature = "gpio-keys")]
+pub mod pl061;
 #[cfg(feature = "ns16550")]
 pub mod uart16550;
 #[cfg(feature = "virtio")]

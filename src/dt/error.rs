@@ -49,6 +49,10 @@ pub enum NodeKind {
     Virtio,
     /// The host of a PCI bus.
     Pci,
+    /// The clock with the time of day.
+    Rtc,
+    /// The key that turns the machine off, or the controller that it is on.
+    PowerKey,
     /// A bus between the root and a device.
     Bus,
     /// The controller that a device's interrupts go to.
@@ -68,6 +72,8 @@ impl fmt::Display for NodeKind {
             Self::PowerManager => "power manager",
             Self::Virtio => "virtio",
             Self::Pci => "PCI host",
+            Self::Rtc => "clock",
+            Self::PowerKey => "power key",
             Self::Bus => "bus",
             Self::InterruptParent => "interrupt parent",
         })

@@ -36,8 +36,8 @@ pub use error::{Block, DtError, NodeKind};
 pub use header::{MAX_SIZE, total_size};
 pub use view::{
     BoardPower, ConsoleDesc, ConsoleKind, CpuDesc, CpuStatus, DeviceTree, EnableMethod, GicDesc,
-    InterruptSpec, MAX_REDISTRIBUTOR_REGIONS, PciHostDesc, PhysRange, PsciBinding, PsciDesc,
-    Redistributors, Text, TextFlaw, TimerDesc, VirtioMmioDesc,
+    InterruptSpec, MAX_REDISTRIBUTOR_REGIONS, PciHostDesc, PhysRange, PowerKeyDesc, PsciBinding,
+    PsciDesc, Redistributors, Text, TextFlaw, TimerDesc, VirtioMmioDesc,
 };
 
 /// How deep nodes may nest, including the root. Real trees stay below ten; `fdt`

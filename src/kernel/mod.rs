@@ -8,7 +8,6 @@
 mod areas;
 pub(crate) mod console;
 mod cpu_power;
-#[cfg(feature = "virtio")]
 pub(crate) mod devices;
 pub(crate) mod entry;
 pub(crate) mod exit;
@@ -127,7 +126,6 @@ pub struct Kernel {
     /// The lines of devices.
     pub irqs: IrqTable<Hw>,
     /// The places for devices that the tree names.
-    #[cfg(feature = "virtio")]
     pub(crate) places: devices::Places,
     /// The MMU's registers, which every CPU sets at its entry.
     pub(crate) mmu: MmuRegisters,

@@ -156,6 +156,11 @@ pub trait Machine {
     /// Returns the time since an instant in the past that doesn't change, in nanoseconds.
     fn now_ns(&self) -> u64;
 
+    /// Returns the time since the beginning of 1970, UTC; `None` if the machine has no clock.
+    fn unix_time(&self) -> Option<Duration> {
+        None
+    }
+
     /// Sleeps for `time`.
     fn sleep(&self, time: Duration);
 

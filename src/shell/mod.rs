@@ -35,6 +35,7 @@ mod command;
 mod complete;
 mod cpulist;
 mod ctrl_c;
+mod date;
 mod editor;
 mod faults;
 mod features;

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::command::{Command, Takes, Word};
 use super::machine::Machine;
 use super::{
-    affinity, again, builtin, chcpu, faults, files, governor, help, lscpu, ps, small, stress,
+    affinity, again, builtin, chcpu, date, faults, files, governor, help, lscpu, ps, small, stress,
     sysctl, texts,
 };
 
@@ -178,6 +178,14 @@ fn machine<M: Machine>() -> Vec<Command<M>> {
             small::uptime,
         )
         .takes(Options(&small::UPTIME_OPTIONS, 0)),
+        Command::new(
+            "date",
+            "[-u] [+FORMAT]",
+            "print the time of day, in UTC",
+            date::date,
+        )
+        .takes(Options(&date::OPTIONS, date::WORDS))
+        .more(texts::DATE),
         Command::new(
             "sysctl",
             "KEY[=VALUE]...",

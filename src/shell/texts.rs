@@ -123,6 +123,12 @@ Examples:
  echo 0 > /sys/devices/system/cpu/cpu2/online
 ";
 
+/// The text that ends the help of `date`.
+pub(super) const DATE: &str = "\
+FORMAT may have %Y %m %d %e, %H %M %S, %F (%Y-%m-%d), %T (%H:%M:%S), %s (seconds
+since 1970), %a, %b, %Z and %%.
+";
+
 /// The text that ends the help of `exit` and `poweroff`.
 pub(super) const POWEROFF: &str = "\
 The emulator exits with this status if the kernel was booted with exit=semihosting.

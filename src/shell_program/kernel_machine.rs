@@ -398,6 +398,10 @@ impl Machine for KernelMachine {
         Hw::frequency().ticks_to_ns(Hw::now().0)
     }
 
+    fn unix_time(&self) -> Option<Duration> {
+        crate::kernel::devices::unix_time()
+    }
+
     fn sleep(&self, time: Duration) {
         kernel().sched.sleep_until(Hw::deadline(time));
     }

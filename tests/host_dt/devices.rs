@@ -268,3 +268,32 @@ fn a_pci_host_has_a_window_and_lines() {
         assert_eq!(DeviceTree::new(&copy).unwrap().pci_host(), bad, "{facts}");
     }
 }
+
+#[test]
+fn the_power_key_is_found_on_its_controller() {
+    let with = |key: &str, line: u32, flags: u32| {
+        tree(&format!(
+            "#address-cells = <1>; #size-cells = <1>; interrupt-parent = <&gic>;
+             gic: gic {{ compatible = \"arm,gic-v3\"; #interrupt-cells = <3>; }};
+             gpio: gpio@3000 {{ compatible = \"arm,pl061\", \"arm,primecell\";
+                               reg = <0x3000 0x1000>; interrupts = <0 7 4>; }};
+             clock@2000 {{ compatible = \"arm,pl031\"; reg = <0x2000 0x1000>; }};
+             keys {{ compatible = \"gpio-keys\";
+                    sleep {{ linux,code = <142>; gpios = <&gpio 1 0>; }};
+                    {key} {{ linux,code = <116>; gpios = <&gpio {line} {flags}>; }}; }};"
+        ))
+    };
+    let copy = with("power", 3, 1);
+    let whole = DeviceTree::new(&copy).unwrap();
+    assert_eq!(whole.rtc(), Ok(Some(range(0x2000, 0x1000))));
+    let key = whole.power_key().unwrap().unwrap();
+    assert_eq!(key.registers, range(0x3000, 0x1000));
+    assert_eq!((key.line, key.active_low), (3, true));
+    assert_eq!(key.interrupt.irq, Irq::Spi(39));
+    let copy = with("power", 8, 0);
+    let bad = Err(DtError::BadProperty(NodeKind::PowerKey, "gpios"));
+    assert_eq!(DeviceTree::new(&copy).unwrap().power_key(), bad);
+    let copy = tree("keys { compatible = \"gpio-keys\"; p { linux,code = <1>; }; };");
+    let none = DeviceTree::new(&copy).unwrap();
+    assert_eq!((none.power_key(), none.rtc()), (Ok(None), Ok(None)));
+}

@@ -438,7 +438,7 @@ fn help_knows_every_command() {
     let (table, report) = fake.run("help");
     assert_eq!(report.outcome, OK);
     let (table, rest) = table.split_once("\n\n").expect("an empty line");
-    assert_eq!(table.lines().count(), 32);
+    assert_eq!(table.lines().count(), 33);
     assert!(rest.contains("1,4-7"), "what a list looks like: {rest}");
     for line in table.lines() {
         let name = line.split(' ').next().unwrap();

@@ -488,6 +488,11 @@ impl Machine for Fake {
         Some(1_000_000 + cpu.index() as u64)
     }
 
+    fn unix_time(&self) -> Option<Duration> {
+        // It was one o'clock when the machine was turned on.
+        Some(Duration::from_secs(3600) + Duration::from_nanos(self.now_ns()))
+    }
+
     fn now_ns(&self) -> u64 {
         5_000_000_000 + *self.slept.borrow()
     }

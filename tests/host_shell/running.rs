@@ -169,6 +169,9 @@ fn small_commands_say_what_linuxs_say() {
         ("taskset -c 1 nproc --all", "4\n"),
         ("nproc --ignore x", "nproc: invalid number: 'x'\n"),
         ("uptime", " up 0 min,  2 CPUs online\n"),
+        ("date", "Thu Jan  1 01:00:05 UTC 1970\n"),
+        ("date -u '+%F %T'", "1970-01-01 01:00:05\n"),
+        ("date +%s%q", "date: no format: '%q'\n"),
         ("uptime -p", "up 0 minutes\n"),
         (
             "sleep 7500; uptime; uptime -p",

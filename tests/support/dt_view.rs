@@ -93,6 +93,12 @@ fn read_all(tree: &DeviceTree<'_>, copy: &[u8]) {
     for (device, pin) in [(0, 1), (31, 4)] {
         tree.pci_line(device, pin).into_iter().for_each(sane_line);
     }
+    tree.rtc().into_iter().flatten().for_each(holds_bytes);
+    if let Ok(Some(key)) = tree.power_key() {
+        holds_bytes(key.registers);
+        sane_line(key.interrupt);
+        assert!(key.line < 8);
+    }
     match tree.gic() {
         Ok(GicDesc::V3 {
             distributor,

@@ -4,7 +4,6 @@ use core::ops::Range;
 
 use super::{EarlyError, range};
 use crate::arch::aarch64::image;
-#[cfg(feature = "virtio")]
 use crate::arch::aarch64::mmu;
 use crate::device::gic::{GICV2_CPU_INTERFACE_SIZE, GICV2_DISTRIBUTOR_SIZE};
 use crate::drivers::early;
@@ -13,9 +12,7 @@ use crate::dt::PciHostDesc;
 use crate::dt::{BoardPower, ConsoleDesc, ConsoleKind, DeviceTree, GicDesc, PhysRange};
 #[cfg(feature = "virtio")]
 use crate::kernel::devices::PCI_WINDOW;
-#[cfg(feature = "virtio")]
-use crate::memory::joined;
-use crate::memory::{MapKind, MapRequest, MemoryPlan, StackLayout, bytes};
+use crate::memory::{MapKind, MapRequest, MemoryPlan, StackLayout, bytes, joined};
 
 /// Returns the whole address map. A later request wins over an earlier one, so RAM comes
 /// first and then the ranges that lie in it.
@@ -55,29 +52,44 @@ pub(super) fn requests<'a>(
 
 /// Returns the registers of devices that a machine can do without: those of them that lie where
 /// they can be mapped.
-#[cfg(feature = "virtio")]
 fn optional<'a>(tree: &'a DeviceTree<'_>) -> impl Iterator<Item = MapRequest> + 'a {
-    let places = tree.virtio_mmio().flatten();
-    let ranges = places.map(|place| range(place.registers));
-    let host = tree.pci_host().ok().flatten();
-    let pci = host.as_ref().map(pci_ranges).filter(|ranges| {
-        let mut ranges = ranges.iter();
-        ranges.all(|range| is_mappable(tree, range))
-    });
-    let ranges = ranges.chain(pci.into_iter().flatten());
-    joined(
-        ranges
-            .filter(|range| is_mappable(tree, range))
-            .map(|range| {
-                let Range { start, end } = bytes(&range);
-                MapRequest::around(start, end, MapKind::Device)
-            }),
-    )
+    let mappable = |range: &Range<u64>| is_mappable(tree, range);
+    let ranges = singles(tree).into_iter().flatten().filter(mappable);
+    #[cfg(feature = "virtio")]
+    let ranges = {
+        let places = tree.virtio_mmio().flatten();
+        let places = places.map(|place| range(place.registers)).filter(mappable);
+        let host = tree.pci_host().ok().flatten();
+        let pci = host.as_ref().map(pci_ranges);
+        let pci = pci.filter(|ranges| ranges.iter().all(mappable));
+        ranges.chain(places).chain(pci.into_iter().flatten())
+    };
+    joined(ranges.map(|range| {
+        let Range { start, end } = bytes(&range);
+        MapRequest::around(start, end, MapKind::Device)
+    }))
 }
 
-#[cfg(not(feature = "virtio"))]
-fn optional(_: &DeviceTree<'_>) -> impl Iterator<Item = MapRequest> {
-    core::iter::empty()
+/// Returns the registers of the clock, and those of the power key.
+#[inline(never)] // A walk has a frame of 4 KiB, and the boot stack isn't large.
+#[cfg_attr(
+    not(any(feature = "pl031", feature = "gpio-keys")),
+    allow(unused_variables)
+)]
+fn singles(tree: &DeviceTree<'_>) -> [Option<Range<u64>>; 2] {
+    #[cfg(feature = "pl031")]
+    let rtc = tree.rtc().ok().flatten().map(range);
+    #[cfg(not(feature = "pl031"))]
+    let rtc = None;
+    #[cfg(feature = "gpio-keys")]
+    let key = tree
+        .power_key()
+        .ok()
+        .flatten()
+        .map(|key| range(key.registers));
+    #[cfg(not(feature = "gpio-keys"))]
+    let key = None;
+    [rtc, key]
 }
 
 /// Returns what of a PCI host is used: the configuration space of its first bus, and the beginning of
@@ -91,7 +103,6 @@ pub(in crate::boot) fn pci_ranges(host: &PciHostDesc) -> [Range<u64>; 2] {
 
 /// Returns whether the registers of a device at `range` can be mapped: the tree has no RAM there,
 /// and this CPU can address them.
-#[cfg(feature = "virtio")]
 pub(in crate::boot) fn is_mappable(tree: &DeviceTree<'_>, range: &Range<u64>) -> bool {
     let end = usize::try_from(range.end).unwrap_or(usize::MAX);
     range.start != 0 && mmu::can_address(end) && !is_memory(tree, range)

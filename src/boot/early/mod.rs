@@ -27,9 +27,11 @@ use crate::sync::UnsafeCell;
 
 pub(super) use console::NotTaken;
 pub use error::{EarlyError, Purpose};
-use map::{check_devices, requests};
+#[cfg(any(feature = "pl031", feature = "gpio-keys", feature = "virtio"))]
+pub(super) use map::is_mappable;
 #[cfg(feature = "virtio")]
-pub(super) use map::{is_mappable, pci_ranges};
+pub(super) use map::pci_ranges;
+use map::{check_devices, requests};
 use plan::{plan_memory, plan_stacks, plan_tables};
 
 /// Where the checked copy of the device tree goes: room for the largest that the boot

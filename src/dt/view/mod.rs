@@ -6,6 +6,7 @@
 //! or missing. The status of a CPU has another meaning ([`CpuStatus`]).
 
 mod address;
+mod board_keys;
 mod board_power;
 mod cells;
 mod console;
@@ -21,6 +22,7 @@ mod virtio;
 mod walk;
 
 pub use address::PhysRange;
+pub use board_keys::PowerKeyDesc;
 pub use board_power::BoardPower;
 pub use console::{ConsoleDesc, ConsoleKind};
 pub use cpus::{CpuDesc, CpuStatus, EnableMethod};

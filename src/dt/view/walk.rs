@@ -24,6 +24,23 @@ pub(super) struct Path<'b, 'a> {
 }
 
 impl<'b, 'a> Path<'b, 'a> {
+    /// Returns the path of the root.
+    fn of_root(root: Node<'b, 'a>) -> Path<'b, 'a> {
+        Path {
+            nodes: [root; MAX_DEPTH],
+            depth: 0,
+            node: root,
+        }
+    }
+
+    /// Goes on to the next node in the tree's order.
+    fn go_to(&mut self, depth: usize, node: Node<'b, 'a>) -> Option<()> {
+        (self.depth, self.node) = (depth, node);
+        // There is room for it (nesting-is-bounded).
+        *self.nodes.get_mut(depth)? = node;
+        Some(())
+    }
+
     /// Returns the node itself.
     pub(super) fn node(&self) -> Node<'b, 'a> {
         self.node
@@ -142,14 +159,8 @@ impl<'a> DeviceTree<'a> {
         core::iter::from_fn(move || {
             loop {
                 let (depth, node) = nodes.next()?;
-                let path = place.get_or_insert(Path {
-                    nodes: [node; MAX_DEPTH],
-                    depth,
-                    node,
-                });
-                (path.depth, path.node) = (depth, node);
-                // There is room for it (nesting-is-bounded).
-                *path.nodes.get_mut(depth)? = node;
+                let path = place.get_or_insert(Path::of_root(node));
+                path.go_to(depth, node)?;
                 if let Some(found) = look(path) {
                     return Some(found);
                 }
@@ -157,12 +168,22 @@ impl<'a> DeviceTree<'a> {
         })
     }
 
-    /// Calls `look` for each node in the tree's order until it returns `Some`; returns that.
+    /// Calls `look` for each node in the tree's order until it returns `Some`; returns that. It is
+    /// no call of [`DeviceTree::filter_map`], which would move the path and take twice the stack.
     pub(super) fn find_map<'b, T>(
         &'b self,
-        look: impl FnMut(&Path<'b, 'a>) -> Option<T>,
+        mut look: impl FnMut(&Path<'b, 'a>) -> Option<T>,
     ) -> Option<T> {
-        self.filter_map(look).next()
+        let mut nodes = self.nodes();
+        let (_, root) = nodes.next()?;
+        let mut path = Path::of_root(root);
+        loop {
+            if let Some(found) = look(&path) {
+                return Some(found);
+            }
+            let (depth, node) = nodes.next()?;
+            path.go_to(depth, node)?;
+        }
     }
 
     /// Calls `read` for the node at `path`, if there is one; returns its result.

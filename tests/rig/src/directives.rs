@@ -8,9 +8,27 @@ use anyhow::{Context, Result, bail};
 use regex_lite::Regex;
 
 /// The words of all directives but `case`.
-const WORDS: [&str; 19] = [
-    "append", "board", "cases", "dtb", "gic", "halts", "hangs", "icount", "long", "not-on",
-    "output", "plan", "profile", "qemu", "smp", "status", "timeout", "types", "virt",
+const WORDS: [&str; 20] = [
+    "append",
+    "board",
+    "cases",
+    "dtb",
+    "gic",
+    "halts",
+    "hangs",
+    "icount",
+    "long",
+    "not-on",
+    "output",
+    "plan",
+    "powerdown",
+    "profile",
+    "qemu",
+    "smp",
+    "status",
+    "timeout",
+    "types",
+    "virt",
 ];
 
 /// The directives of a test kernel.

@@ -30,6 +30,9 @@ pub struct Watched<'a> {
     /// A pattern for a line of the console that ends the time at once, for a kernel that hangs
     /// on purpose.
     pub hangs: Option<&'a str>,
+    /// A pattern for a line of the console after which the host shuts the machine down, as if
+    /// its power button was pressed. A kernel for which there is one doesn't hang on purpose.
+    pub powerdown: Option<&'a str>,
     /// The text that is typed on the console from the start.
     pub typed: String,
 }
@@ -42,18 +45,24 @@ pub struct Watched<'a> {
 /// QEMU can't be started, or the log can't be written.
 pub fn run_watched(vm: &Command, watched: &Watched) -> Result<i32> {
     let deadline = Instant::now() + Duration::from_secs(watched.limit);
-    let hangs = watched.hangs.map(Regex::new).transpose()?;
+    let event = watched.powerdown.or(watched.hangs);
+    let event = event.map(Regex::new).transpose()?;
     let typed = watched.typed.clone().into_bytes();
     let mut machine = Machine::boot_typed(vm, watched.log, true, typed)?;
     // This wait ends early if the console does, which means that QEMU has ended.
     let seen = machine.session().wait_for(deadline, |printed| {
-        let hangs = hangs.as_ref()?;
+        let event = event.as_ref()?;
         // An incomplete line is left out, because it may match too early.
         let whole = printed.rfind('\n').map_or("", |end| &printed[..end]);
-        whole.lines().any(|line| hangs.is_match(line)).then_some(())
+        whole.lines().any(|line| event.is_match(line)).then_some(())
     });
     if seen.is_some() {
-        let goes_on = Instant::now() + GOES_ON;
+        let goes_on = if watched.powerdown.is_some() {
+            machine.monitor()?.human("system_powerdown")?;
+            deadline
+        } else {
+            Instant::now() + GOES_ON
+        };
         machine.session().wait_for(goes_on, |_| None::<()>);
     }
     if machine.session().is_whole() {

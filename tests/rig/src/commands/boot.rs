@@ -221,6 +221,7 @@ impl Program<'_> {
                 log,
                 limit,
                 hangs: None,
+                powerdown: None,
                 typed: String::new(),
             };
             run_watched(&machine, &watched)

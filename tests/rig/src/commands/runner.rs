@@ -114,7 +114,7 @@ pub fn say(verdict: Result<&Counts, (i32, &str)>, log: &str) -> i32 {
 fn boot(config: &Config, elf: &Path) -> Result<i32> {
     let limit = config.timeout_or(TIMEOUT)?;
     let log = log_of(name_of(elf), config)?;
-    let status = Machine::new(config, elf)?.run(&log, limit, None, String::new())?;
+    let status = Machine::new(config, elf)?.run(&log, limit, [None, None], String::new())?;
     if matches!(status, TIMED_OUT | 137) {
         let why = timed_out(limit, config)?;
         return Ok(report(&Failure::new(status, why, &read(&log)?)));
@@ -131,6 +131,8 @@ struct Wanted<'a> {
     hangs: Option<&'a str>,
     plan: Plan,
     output: Vec<&'a str>,
+    /// A pattern for the line after which the host shuts the machine down.
+    powerdown: Option<&'a str>,
     /// The lines that are typed; the last has no line feed.
     types: Vec<&'a str>,
 }
@@ -150,6 +152,7 @@ impl<'a> Wanted<'a> {
             Plan::Whole
         };
         let output = directives.values("output", case);
+        let powerdown = directives.value("powerdown", case);
         let types = directives.values("types", case);
         Ok(Wanted {
             status,
@@ -157,6 +160,7 @@ impl<'a> Wanted<'a> {
             hangs,
             plan,
             output,
+            powerdown,
             types,
         })
     }
@@ -204,7 +208,10 @@ fn judge(config: &Config, kernel: &Kernel, elf: &Path) -> Result<Result<Counts, 
             }
             wanted.status
         }
-        None => machine.run(&log, limit, wanted.hangs, wanted.typed())?,
+        None => {
+            let events = [wanted.hangs, wanted.powerdown];
+            machine.run(&log, limit, events, wanted.typed())?
+        }
     };
     verdict(&wanted, status, &read(&log)?, || timed_out(limit, &config))
 }
@@ -355,7 +362,15 @@ impl<'a> Machine<'a> {
         Ok(Machine { elf, image, vm })
     }
 
-    fn run(&self, log: &Path, limit: u64, hangs: Option<&str>, typed: String) -> Result<i32> {
+    /// Runs it. The events are patterns for lines of the console: the first one after which it
+    /// hangs, and the second one after which the host shuts it down.
+    fn run(
+        &self,
+        log: &Path,
+        limit: u64,
+        [hangs, powerdown]: [Option<&str>; 2],
+        typed: String,
+    ) -> Result<i32> {
         let Machine { elf, image, vm } = self;
         run_watched(
             vm,
@@ -365,6 +380,7 @@ impl<'a> Machine<'a> {
                 log,
                 limit,
                 hangs,
+                powerdown,
                 typed,
             },
         )
