@@ -64,6 +64,8 @@ impl<P: IrqHost> PerCpuLine<P> {
 pub struct PerCpuIrqs<P: IrqHost> {
     /// Made when they are first asked for, and kept.
     lines: [Once<Box<PerCpuLine<P>>>; COUNT],
+    /// Held while a record is made, so that no two calls meet. Under it the heap's are taken.
+    making: SpinLock<(), P>,
     /// A bit for each INTID that CPUs turn on as they come. Relaxed: the hotplug lock orders it
     /// (no-cpu-is-on-its-way).
     enabled: AtomicU32,
@@ -75,6 +77,7 @@ impl<P: IrqHost> PerCpuIrqs<P> {
     pub(super) fn new() -> Self {
         PerCpuIrqs {
             lines: core::array::from_fn(|_| Once::new()),
+            making: SpinLock::new(()),
             enabled: AtomicU32::new(0),
             edges: AtomicU32::new(0),
         }
@@ -143,7 +146,11 @@ impl<P: IrqHost> PerCpuIrqs<P> {
         let at = ppi
             .checked_sub(FIRST_PPI)
             .and_then(|at| self.lines.get(at as usize));
-        let record = at.ok_or(no_line)?.call_once(|| Box::new(PerCpuLine::new()));
+        let slot = at.ok_or(no_line)?;
+        let record = {
+            let _alone = self.making.lock_irqsave();
+            slot.call_once(|| Box::new(PerCpuLine::new()))
+        };
         let mut used = record.used.lock_irqsave();
         if let Some(used) = &*used {
             return Err(RequestIrqError::Busy(ppi, Arc::clone(&used.name)));
