@@ -39,7 +39,7 @@ impl UdpSocket {
         })
     }
 
-    /// Sends `bytes` to `addr` as one datagram, of 2020 bytes at most; waits for room.
+    /// Sends `bytes` to `addr` as one datagram, of 1472 bytes at most, or 1452 by IPv6; waits for room.
     ///
     /// # Context
     /// Thread, preemption on; allocates if it waits.

@@ -14,8 +14,10 @@ use super::waits::Waits;
 use super::{NetPort, Stack};
 use crate::errno::Errno;
 
-/// The largest datagram that is sent in fragments: what `smoltcp` has a buffer for, without headers.
-const MAX_DATAGRAM: usize = 2048 - 28;
+/// The largest datagram that is sent: an MTU without the headers of IPv4 and UDP. Longer ones would
+/// go in fragments, for which `smoltcp` has a buffer in the interface, and that would be too large
+/// for the stack of the thread that makes it.
+const MAX_DATAGRAM: usize = 1500 - 28;
 
 /// A UDP socket.
 #[derive(Debug)]
@@ -129,7 +131,8 @@ impl<P: NetPort> Stack<P> {
         if remote.is_ipv4() != udp.local.is_ipv4() {
             return Poll::Ready(Err(Errno::NoAddressFamily));
         }
-        if bytes.len() > MAX_DATAGRAM {
+        let headers = if remote.is_ipv6() { 20 } else { 0 }; // IPv6 has a longer one.
+        if bytes.len() > MAX_DATAGRAM - headers {
             return Poll::Ready(Err(Errno::MessageSize));
         }
         let is_broadcast = remote.ip() == IpAddr::from([255; 4]);

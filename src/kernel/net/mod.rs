@@ -25,8 +25,9 @@ use crate::kernel::{Hw, kernel};
 use crate::kernel::{VirtioNet, random, take_cards};
 use crate::net::{Config, Limits, Stack};
 use crate::platform::Platform;
-use crate::sched::lock::{Mutex, MutexGuard, Once};
+use crate::sched::lock::{Completion, Mutex, MutexGuard, Once};
 use crate::sched::{Class, Nice, Rank, Thread, ThreadName};
+use crate::sync::{self, might_sleep_in};
 use crate::time::Instant;
 
 pub(crate) use calls::{TimeLimit, poll, try_now, wait};
@@ -52,7 +53,10 @@ struct State {
     sleeps_until: Instant,
 }
 
-static NETWORK: Once<Network, Hw> = Once::new();
+static NETWORK: sync::Once<Network> = sync::Once::new();
+/// Whether the thread has been started, and has made the network.
+static STARTED: Once<(), Hw> = Once::new();
+static MADE: Completion<Hw> = Completion::new();
 
 /// Begins to use the network card, if the command line says how. Without a word of it that waits
 /// until the program uses the network.
@@ -93,7 +97,28 @@ pub(crate) fn call<T>(call_fn: impl FnOnce(&mut NetStack) -> T) -> T {
 }
 
 fn network() -> &'static Network {
-    NETWORK.call_once(make)
+    might_sleep_in::<Hw>("api::net");
+    if let Some(network) = NETWORK.get() {
+        return network;
+    }
+    STARTED.call_once(start_thread);
+    NETWORK.get().expect("BUG: the network was made")
+}
+
+/// Starts the thread `net`, which makes the network: that takes more of a stack than a program may
+/// have left.
+fn start_thread() {
+    let kernel = kernel();
+    let rank = Rank {
+        class: Class::Normal,
+        nice: Nice::new(NICE).unwrap_or_default(),
+    };
+    let name = ThreadName::new(format_args!("net"));
+    let anywhere = kernel.masks.possible();
+    match kernel.sched.spawn(name, rank, anywhere, run_thread) {
+        Ok(_) => MADE.wait(),
+        Err(error) => panic!("BUG: the network's thread could not be started: {error}"),
+    }
 }
 
 /// Makes the network, with the first card that was found.
@@ -114,26 +139,13 @@ fn make() -> Network {
         ..Config::default()
     };
     stack.configure(&given.map_or(by_dhcp, |given| given.config()));
-    let nice = Nice::new(NICE).unwrap_or_default();
-    let rank = Rank {
-        class: Class::Normal,
-        nice,
-    };
-    let name = ThreadName::new(format_args!("net"));
-    let thread = kernel
-        .sched
-        .spawn(name, rank, kernel.masks.possible(), run_thread);
-    let thread = match thread {
-        Ok(thread) => thread,
-        Err(error) => panic!("the thread of the network could not be started: {error}"),
-    };
     let sleeps_until = Instant(0); // It looks by itself first.
     Network {
         state: Mutex::new(State {
             stack,
             sleeps_until,
         }),
-        thread,
+        thread: kernel.sched.current(),
     }
 }
 
@@ -170,7 +182,8 @@ fn wake_all(wakes: Vec<Waker>) {
 
 /// The thread `net`.
 fn run_thread() {
-    let network = network();
+    let network = NETWORK.call_once(make);
+    MADE.complete_all();
     loop {
         let mut state = network.state.lock();
         let mut more = state.stack.advance(stack_now());

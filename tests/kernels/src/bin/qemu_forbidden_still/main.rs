@@ -64,7 +64,7 @@
 //@ case: once
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls Once::call_once, which may wait
 //@ case: net
-//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls Once::call_once, which may wait
+//@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls api::net, which may wait
 //@ case: condvar.*
 //@ output: ^kernel panic on CPU 0, thread stopper/0: BUG: the function of a stop calls Condvar::wait, which may wait
 //@ case: wait-queue
