@@ -5,7 +5,8 @@
 //! are CNTVCT differences. `floor` is a bare SGI to all other CPUs and their
 //! answers, with nothing of the kernel in between but the interrupt handler.
 //! With the boot argument `case=stop` it measures nothing but stops and calls, with `case=hotplug`
-//! nothing but hotplug, with `case=governor` how soon CPUs follow the load, with `case=traps` it only
+//! nothing but hotplug, with `case=governor` how soon CPUs follow the load, with `case=burst` it
+//! exports the trace of one burst, with `case=traps` it only
 //! counts what traps to a hypervisor, and with `maxcpus=1` and `case=first` or `case=first-floor` it
 //! measures the first time that the other CPUs come.
 #![cfg_attr(target_os = "none", no_std)]
@@ -52,7 +53,7 @@ mod kernel {
     use stillpoint::time::Instant;
 
     use crate::support::first;
-    use crate::support::governor::governor;
+    use crate::support::governor::{burst, governor};
     use crate::support::heap::bursts;
     use crate::support::hotplug::{hotplug, longest_irqs_off};
     use crate::support::lines::print_line;
@@ -101,6 +102,7 @@ mod kernel {
             Some("hotplug") => return hotplug(&rounds),
             Some("traps") => return traps(&rounds),
             Some("governor") => return governor(),
+            Some("burst") => return burst(),
             Some("stop") => return calls_and_stops(&rounds, cpus),
             _ => {}
         }

@@ -11,6 +11,8 @@ use stillpoint::api::governor::{Governor, set_governor};
 use stillpoint::api::{self, JoinHandle, thread};
 use stillpoint::kernel::{Hw, kernel};
 use stillpoint::platform::Platform;
+use stillpoint::shell::Machine;
+use stillpoint::shell_program::KernelMachine;
 use stillpoint::sync::LocalCpu;
 use stillpoint::sync::atomic::{AtomicBool, Ordering};
 use stillpoint::time::Instant;
@@ -65,6 +67,19 @@ pub(crate) fn governor() {
     print_line("governor.cpus_taken", taken, WARM_UP);
     print_line("governor.decides_down", seen_idle, WARM_UP);
     print_line("governor.cpus_given_back", given_back, WARM_UP);
+}
+
+/// One burst, and what the trace has of it, for a picture.
+pub(crate) fn burst() {
+    set_governor(Governor::Ondemand).expect("ondemand begins");
+    wait_for(1);
+    api::sleep(REST);
+    let burst = Burst::of(kernel().masks.possible().count() + 1);
+    api::sleep(BURST / 2);
+    let _ended = burst.end();
+    wait_for(1);
+    api::sleep(REST);
+    KernelMachine::default().export_trace();
 }
 
 /// Waits, asleep, until `count` CPUs are online, and what has led to that is recorded.

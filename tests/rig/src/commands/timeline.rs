@@ -5,7 +5,8 @@
 //! In target/timeline are then `trace.json`, for ui.perfetto.dev and chrome://tracing, and as
 //! pictures `overview.svg`, all of it, `stop.svg`, a still point, and `walk.svg`, a CPU that goes
 //! and comes. One that the trace has nothing for isn't there. `lab-2006.svg` and so on are the labs
-//! that the machine has replayed.
+//! that the machine has replayed, and `burst.svg` is the last burst for which the governor has had CPUs
+//! come and go.
 //!
 //! INIT says what the machine does; the export is added if it isn't in it. Time is the instruction
 //! count, so that two runs make the same pictures, unless ICOUNT is 0. With `--perfetto` Perfetto's
@@ -30,7 +31,7 @@ use crate::timeline::chart::Chart;
 use crate::timeline::draw::draw;
 use crate::timeline::exported::exported;
 use crate::timeline::trace::Trace;
-use crate::timeline::{lab, overview, perfetto, stop, walk};
+use crate::timeline::{burst, lab, overview, perfetto, stop, walk};
 
 /// Seconds that the machine may take.
 const LIMIT: u64 = 60;
@@ -90,6 +91,7 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
             }
         }
     }
+    draw_burst(&trace, &dir)?;
     draw_labs(&printed, &dir)?;
     if !with_perfetto {
         return Ok(0);
@@ -98,6 +100,19 @@ pub fn run(config: &Config, arguments: &[OsString]) -> Result<i32> {
         print(&format!("{told}\n"));
         0
     }))
+}
+
+/// Draws the last burst that the governor has met, if there is one, and removes an earlier picture.
+fn draw_burst(trace: &Trace, dir: &Path) -> Result<()> {
+    let file = dir.join("burst.svg");
+    match burst::picture(trace) {
+        Some(text) => {
+            write(&file, &text)?;
+            print(&format!("{}: CPUs follow the load\n", file.display()));
+        }
+        None => drop(fs::remove_file(&file)),
+    }
+    Ok(())
 }
 
 /// Draws the labs that were replayed, and removes the pictures of others.

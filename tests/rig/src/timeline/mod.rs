@@ -11,6 +11,7 @@
 //!
 //! [`Chart`]: chart::Chart
 
+pub mod burst;
 pub mod chart;
 pub mod draw;
 pub mod exported;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::trace::{End, Flow, Instant, Ns, Slice, Trace, Track};
+use super::trace::{Counter, End, Flow, Instant, Ns, Slice, Trace, Track};
 
 /// The numbers of a group and of a track in it.
 type Key = (u64, u64);
@@ -19,7 +19,8 @@ pub struct Reader {
     instants: BTreeMap<Key, Vec<Instant>>,
     /// The ends of each flow, by its number.
     flows: BTreeMap<String, Vec<FlowEvent>>,
-    counters: usize,
+    counters: Vec<Counter>,
+    counter_events: usize,
 }
 
 struct FlowEvent {
@@ -43,7 +44,7 @@ impl Reader {
             return self.name(event, &name, group);
         }
         if kind == "C" {
-            return self.counter(event);
+            return self.counter(event, &name);
         }
         let key = (group, event["tid"].as_u64().context("no tid")?);
         let at = time(event, "ts")?;
@@ -85,13 +86,18 @@ impl Reader {
     }
 
     /// Reads the values of a counter.
-    fn counter(&mut self, event: &Value) -> Result<()> {
-        time(event, "ts")?;
+    fn counter(&mut self, event: &Value, name: &str) -> Result<()> {
+        let at = time(event, "ts")?;
         let values = event["args"].as_object().context("no args")?;
-        if !values.values().all(Value::is_number) {
-            bail!("a value is no number");
+        for (what, value) in values {
+            self.counters.push(Counter {
+                name: name.to_owned(),
+                what: what.clone(),
+                at,
+                value: value.as_f64().context("a value is no number")?,
+            });
         }
-        self.counters += 1;
+        self.counter_events += 1;
         Ok(())
     }
 
@@ -126,8 +132,11 @@ impl Reader {
         for key in self.slices.keys().chain(self.instants.keys()) {
             self.has_name(*key)?;
         }
+        // Sorting keeps the order of those at the same time.
+        self.counters.sort_by_key(|counter| counter.at);
         let mut trace = Trace {
-            counters: self.counters,
+            counters: std::mem::take(&mut self.counters),
+            counter_events: self.counter_events,
             ..Trace::default()
         };
         for (key, cpu) in &self.cpus {

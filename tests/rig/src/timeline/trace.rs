@@ -23,8 +23,10 @@ pub struct Trace {
     /// In the order of the groups and CPUs.
     pub tracks: Vec<Track>,
     pub flows: Vec<Flow>,
-    /// How many events there are of counters.
-    pub counters: usize,
+    /// In the order of their times.
+    pub counters: Vec<Counter>,
+    /// How many events those are: one has several values.
+    pub counter_events: usize,
 }
 
 /// What one CPU did, of one kind.
@@ -57,6 +59,16 @@ pub struct Slice {
 pub struct Instant {
     pub name: String,
     pub at: Ns,
+}
+
+/// The value that a counter has from a time on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Counter {
+    pub name: String,
+    /// What of it.
+    pub what: String,
+    pub at: Ns,
+    pub value: f64,
 }
 
 /// One thing that led to another.
@@ -140,11 +152,11 @@ impl Trace {
             );
         }
         if let Some(said) = count(counts, "counters")?
-            && said != self.counters
+            && said != self.counter_events
         {
             bail!(
                 "the kernel has counted {said} counters, the trace has {}",
-                self.counters
+                self.counter_events
             );
         }
         // A kernel without flows doesn't count them.
