@@ -156,6 +156,12 @@ fn a_constant_load_changes_little() {
             );
             let settled = made.iter().all(|made| made.ended < 200 * MS);
             assert!(settled, "{threads} threads on {cpus} CPUs: {made:?}");
+            // The governor's own time, in which a thread has no CPU, brings none.
+            let most = world.made.iter().map(|made| made.to).max().unwrap_or(1);
+            assert!(
+                most <= threads.clamp(1, cpus),
+                "{threads} threads: {most} CPUs"
+            );
             assert!(world.count() >= threads.min(cpus));
         }
     }

@@ -53,6 +53,10 @@
 //!   load changes the number of CPUs once in each direction at most: up, until the CPUs are not
 //!   saturated or the ceiling is there, and then down, to what it needs, where they are not
 //!   saturated.
+//! - **wait-is-recent**: on saturated CPUs threads wait for a moment now and then: while the governor
+//!   itself runs, or another thread for a short time. That makes no CPU come: of what was waited more
+//!   than 3 `up_wait` ago half counts, and half again of what is older. So threads that wait for less
+//!   than a fifth of the time don't reach `up_wait`.
 //! - **regret-doubles**: a load that varies may saturate the CPUs that are left all the same. Each
 //!   time the hold doubles, so the changes of such a load become rarer until `down_delay_max`
 //!   bounds them: two in each `down_delay_max`. For any load at all, between a reset of the hold

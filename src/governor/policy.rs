@@ -11,6 +11,9 @@ use crate::trace::Direction;
 /// For how many percent of the time CPUs are busy that are *saturated*.
 pub const SATURATED: u64 = 95;
 
+/// For how many times `up_wait` what threads have waited is remembered.
+const MEMORY: u64 = 3;
+
 /// What was measured since the sample before. Times are nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
@@ -65,6 +68,19 @@ pub enum Decision {
 struct Pressure {
     waited: u64,
     span: u64,
+}
+
+impl Pressure {
+    /// Adds a saturated sample. What is long ago counts for half (`wait-is-recent` of
+    /// [`governor`](crate::governor)).
+    fn add(&mut self, sample: &Sample, up_wait: u64) {
+        while self.span > MEMORY * up_wait {
+            self.waited /= 2;
+            self.span /= 2;
+        }
+        self.waited += sample.waited;
+        self.span += sample.span;
+    }
 }
 
 /// The policy `ondemand`, with what it remembers.
@@ -141,8 +157,7 @@ impl Policy {
         let whole = sample.span.saturating_mul(sample.measured as u64);
         let saturated = u128::from(busy) * 100 >= u128::from(whole) * u128::from(SATURATED);
         if saturated {
-            self.pressure.waited += sample.waited;
-            self.pressure.span += sample.span;
+            self.pressure.add(sample, ns(self.tunables.up_wait));
         } else {
             self.pressure = Pressure::default();
         }

@@ -16,6 +16,9 @@ const STEP: u64 = 20 * US;
 /// How long a job has a CPU while another one waits.
 const SLICE: u64 = 4 * MS;
 
+/// How long a look of the governor takes.
+const OWN_TIME: u64 = 30 * US;
+
 /// A change that the governor has made.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Made {
@@ -183,7 +186,7 @@ impl World {
         self.ended.clear();
         let ended = &mut self.ended;
         self.jobs.retain(|job| {
-            if job.left == 0 {
+            if job.left == 0 && job.owner != usize::MAX {
                 ended.push(job.owner);
             }
             job.left > 0
@@ -248,6 +251,11 @@ impl World {
 
     fn look(&mut self) {
         self.looks += 1;
+        // It takes a CPU for a moment itself, before others.
+        self.jobs.push_front(Job {
+            left: OWN_TIME,
+            owner: usize::MAX,
+        });
         let (at, busy, waited, cpus, rested) = self.before;
         let now = self.now;
         let waiting = self.waiting();

@@ -23,6 +23,9 @@ const AFTER: Ns = 4_000_000;
 /// For how long a load is drawn at most: the time of a sample, and some more.
 const SAMPLE: Ns = 1_200_000;
 
+/// The time of the first sample after a rest, which begins when a thread waits.
+const FIRST_SAMPLE: Ns = 500_000;
+
 /// A value over a stretch of time.
 type Stretch = (Ns, Ns, f64);
 
@@ -73,7 +76,11 @@ pub fn picture(trace: &Trace) -> Option<String> {
     for (begin, end, value) in &load {
         let (x, width) = (scale.x(*begin), scale.x(*end) - scale.x(*begin));
         let about = format!("load {value:.2}");
-        svg.rectangle("band", [x, y(*value), width, BOTTOM - y(*value)], &about);
+        svg.rectangle(
+            "bar band",
+            [x, y(*value), width, BOTTOM - y(*value)],
+            &about,
+        );
     }
     let mut line = String::new();
     for (begin, end, value) in &online {
@@ -150,7 +157,9 @@ fn loads(trace: &Trace) -> Vec<Stretch> {
             Some(last) if last.1 == counter.at => last.2 += counter.value,
             last => {
                 let before = last.map_or(0, |last| last.1);
-                let begin = before.max(counter.at.saturating_sub(SAMPLE));
+                let rested = counter.at - before > 2 * SAMPLE;
+                let most = if rested { FIRST_SAMPLE } else { SAMPLE };
+                let begin = before.max(counter.at.saturating_sub(most));
                 loads.push((begin, counter.at, counter.value));
             }
         }
@@ -201,7 +210,7 @@ mod tests {
         let trace = burst();
         assert_eq!(last_burst(&trace), Some((10 * MS, 30 * MS + 100_000)));
         let loads = loads(&trace);
-        assert_eq!(loads[0], (10 * MS - SAMPLE, 10 * MS, 2.5));
+        assert_eq!(loads[0], (10 * MS - FIRST_SAMPLE, 10 * MS, 2.5));
         assert_eq!(loads[1], (10 * MS, 11 * MS, 2.5));
         let online = online(&trace, 40 * MS);
         assert_eq!(online.last(), Some(&(30_100_000, 40 * MS, 1.0)));
@@ -209,7 +218,7 @@ mod tests {
         let tree = roxmltree::Document::parse(&text).expect("well-formed");
         let bands = tree
             .descendants()
-            .filter(|node| node.attribute("class") == Some("band"));
+            .filter(|node| node.attribute("class") == Some("bar band"));
         assert_eq!(
             bands.count(),
             15 + 1,
