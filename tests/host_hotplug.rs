@@ -40,6 +40,8 @@ mod given_back;
 mod history;
 #[path = "host_hotplug/inactive.rs"]
 mod inactive;
+#[path = "host_hotplug/leaps.rs"]
+mod leaps;
 #[path = "host_hotplug/mutexes.rs"]
 mod mutexes;
 #[path = "host_hotplug/never_online.rs"]

@@ -5,7 +5,9 @@ use std::cell::Cell;
 use std::num::NonZeroUsize;
 
 use stillpoint::config::MASK_WORDS;
-use stillpoint::sync::{IrqFlags, LocalCpu, Posted, SleepCost, SpinBudget, Spins, Wait, Woken};
+use stillpoint::sync::{
+    IrqFlags, LocalCpu, Posted, SleepCost, SpinBudget, SpinLooks, Spins, Wait, Woken,
+};
 
 /// To which CPUs the next SGI is sent.
 #[derive(Clone, Copy)]
@@ -170,7 +172,7 @@ impl LocalCpu for Idle {
     fn cpu_mark() -> NonZeroUsize {
         NonZeroUsize::MIN
     }
-    fn spins_long(_: &mut Option<u64>, _: NonZeroUsize, _: &str) {}
+    fn spins_long(_: &mut Option<SpinLooks>, _: NonZeroUsize, _: &str) {}
 }
 
 impl Wait for Idle {

@@ -277,7 +277,7 @@ impl<P: HotplugHost> Hotplug<P> {
 
     /// Sees the CPUs of `window` ALIVE that were off, and brings each up, one after the other.
     fn walk_one_by_one(&'static self, window: &mut [Comer]) {
-        let mut late_from = self.arrival_deadline();
+        let mut late_from = self.arrival_limit().end();
         for comer in window.iter_mut().filter(|it| it.failed.is_none()) {
             let cpu = comer.cpu;
             if comer.is_off() {
@@ -288,7 +288,7 @@ impl<P: HotplugHost> Hotplug<P> {
                 if comer.failed.is_some() {
                     continue;
                 }
-                late_from = self.arrival_deadline();
+                late_from = self.arrival_limit().end();
             } else {
                 trace_begin::<P>(cpu, Direction::Up);
             }

@@ -10,16 +10,16 @@
 use core::iter;
 
 use crate::cpu::{CpuId, CpuMask};
-use crate::hotplug::control_steps::{LOOK, deadline};
+use crate::hotplug::control_steps::{LOOK, limit};
 use crate::hotplug::table::CALLED;
 use crate::hotplug::verdict::release_all;
 use crate::hotplug::{
     Hotplug, HotplugHost, Quarantine, StepContext, StepError, SyncState, WalkError,
 };
 use crate::platform::PsciError;
-use crate::sched::{late_at, patience};
+use crate::sched::{Patience, patience};
 use crate::sync::atomic::Ordering;
-use crate::time::Instant;
+use crate::time::{Instant, WaitLimit};
 use crate::trace::{Direction, Event};
 
 impl<P: HotplugHost> Hotplug<P> {
@@ -79,7 +79,7 @@ impl<P: HotplugHost> Hotplug<P> {
         let record = self.cpus.get(cpu);
         *record.on_refused.lock() = None;
         let life = self.life(cpu).next();
-        let limit = deadline::<P>(&self.limits.off);
+        let mut limit = limit::<P>(&self.limits.off);
         let mut turns = 0;
         loop {
             match P::cpu_on(cpu, life) {
@@ -100,7 +100,7 @@ impl<P: HotplugHost> Hotplug<P> {
                 // An earlier call has brought it here after all: the word decides.
                 Err(_) if handshake.state() != SyncState::Kicked => return Ok(()),
                 // Firmware has not finished turning it off.
-                Err(PsciError::AlreadyOn | PsciError::OnPending) if P::now() < limit => {
+                Err(PsciError::AlreadyOn | PsciError::OnPending) if !limit.is_over(P::now()) => {
                     self.pause(&mut turns);
                 }
                 Err(error) => {
@@ -121,8 +121,8 @@ impl<P: HotplugHost> Hotplug<P> {
     }
 
     /// Returns until when a CPU may arrive, if the last one was called or has arrived now.
-    pub(super) fn arrival_deadline(&self) -> Instant {
-        deadline::<P>(&self.limits.arrive)
+    pub(super) fn arrival_limit(&self) -> WaitLimit {
+        limit::<P>(&self.limits.arrive)
     }
 
     /// Waits until all of `cpus`, which were called, have arrived or refused themselves, or are
@@ -131,19 +131,19 @@ impl<P: HotplugHost> Hotplug<P> {
     pub(super) fn wait_arrivals(&self, cpus: &CpuMask, seen_fn: impl Fn(CpuId)) -> Instant {
         let is_awaited = |cpu: CpuId| self.handshake(cpu).state() == SyncState::Kicked;
         let mut awaited = *cpus;
-        let mut late_from = self.arrival_deadline();
+        let mut limit = self.arrival_limit();
         loop {
             let before = awaited;
             awaited = awaited.iter().filter(|cpu| is_awaited(*cpu)).collect();
             let seen = before.without(&awaited);
             if !seen.is_empty() {
                 seen.iter().for_each(&seen_fn);
-                late_from = self.arrival_deadline();
+                limit = self.arrival_limit();
             }
             if awaited.is_empty() {
-                return late_from;
+                return limit.end();
             }
-            let look_again = late_from.min(P::deadline(LOOK));
+            let look_again = limit.next_look().min(P::deadline(LOOK));
             let has_moved = || !awaited.iter().all(is_awaited);
             let moved = self.wait_event(&self.talk.start, look_again, has_moved);
             if moved {
@@ -154,9 +154,9 @@ impl<P: HotplugHost> Hotplug<P> {
             let before = awaited;
             awaited = awaited.iter().filter(may_come).collect();
             before.without(&awaited).iter().for_each(&seen_fn);
-            if P::now() >= late_from {
+            if limit.is_over(P::now()) {
                 awaited.iter().for_each(&seen_fn);
-                return late_from;
+                return limit.end();
             }
         }
     }
@@ -177,9 +177,10 @@ impl<P: HotplugHost> Hotplug<P> {
     #[cold]
     fn wait_arrival(&self, cpu: CpuId, until: Instant) -> Result<(), StepError> {
         let handshake = self.handshake(cpu);
-        let deadline = until.min(self.arrival_deadline());
+        let now = P::now();
+        let mut limit = WaitLimit::until(now, until.min(self.arrival_limit().end()));
         loop {
-            let look_again = deadline.min(P::deadline(LOOK));
+            let look_again = limit.next_look().min(P::deadline(LOOK));
             let has_moved = || handshake.state() != SyncState::Kicked;
             if self.wait_event(&self.talk.start, look_again, has_moved) {
                 return Ok(());
@@ -194,7 +195,7 @@ impl<P: HotplugHost> Hotplug<P> {
                     self.note_not_off(cpu);
                     return Err(StepError::RefusedItself(reason));
                 }
-            } else if P::now() >= deadline && handshake.give_up().is_ok() {
+            } else if limit.is_over(P::now()) && handshake.give_up().is_ok() {
                 *self.cpus.get(cpu).quarantine.lock() = Some(Quarantine::NeverArrived);
                 return Err(StepError::NeverArrived);
             }
@@ -231,8 +232,11 @@ impl<P: HotplugHost> Hotplug<P> {
         }
         // From here nothing can fail, so control doesn't give up.
         let are_online = || cpus.clone().all(|cpu| P::masks().is_online(cpu));
-        while !self.wait_event(&self.talk.start, late_at::<P>(), are_online) {
-            self.warn_of_late(cpus.clone());
+        let mut late = Patience::begin::<P>();
+        while !self.wait_event(&self.talk.start, late.next_look(), are_online) {
+            if late.is_out(P::now()) {
+                self.warn_of_late(cpus.clone());
+            }
         }
     }
 

@@ -18,7 +18,7 @@ use crate::hotplug::{
 };
 use crate::platform::PowerState;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::time::Instant;
+use crate::time::{Instant, WaitLimit};
 
 /// How long control sleeps between two questions to firmware, once it has spun: a
 /// virtual CPU that leaves needs the host's time for it.
@@ -58,8 +58,10 @@ fn set(limit: &AtomicU64, time: Duration) {
     limit.store(nanoseconds(time), Ordering::Relaxed);
 }
 
-pub(super) fn deadline<P: HotplugHost>(limit: &AtomicU64) -> Instant {
-    P::deadline(Duration::from_nanos(limit.load(Ordering::Relaxed)))
+/// Returns a limit that begins now.
+pub(super) fn limit<P: HotplugHost>(limit: &AtomicU64) -> WaitLimit {
+    let time = Duration::from_nanos(limit.load(Ordering::Relaxed));
+    WaitLimit::new(P::now(), P::frequency().duration_to_ticks(time))
 }
 
 /// A limit that several CPUs have in common. It counts anew from each that was in time, and
@@ -76,7 +78,7 @@ impl<'a> CommonLimit<'a> {
 
     /// Returns the limit of the next CPU.
     pub(super) fn until<P: HotplugHost>(&self) -> Instant {
-        self.past.unwrap_or_else(|| deadline::<P>(self.each))
+        self.past.unwrap_or_else(|| limit::<P>(self.each).end())
     }
 
     /// Notes that a CPU was late, whose limit was `until`.
@@ -182,7 +184,7 @@ impl<P: HotplugHost> Hotplug<P> {
     pub(super) fn wait_dead(&self, context: &StepContext) {
         let cpu = context.cpu;
         match context.off_by {
-            None => self.wait_end(cpu, deadline::<P>(&self.limits.die), None),
+            None => self.wait_end(cpu, limit::<P>(&self.limits.die).end(), None),
             Some(_) => self.wait_end(cpu, P::now(), context.off_by),
         }
     }
@@ -191,7 +193,13 @@ impl<P: HotplugHost> Hotplug<P> {
     pub(super) fn says_dead(&self, cpu: CpuId, until: Instant) -> bool {
         let handshake = self.handshake(cpu);
         let is_dead = || handshake.state() == SyncState::Dead;
-        self.wait_event(&self.talk.dead, until, is_dead)
+        let mut limit = WaitLimit::until(P::now(), until);
+        while !self.wait_event(&self.talk.dead, limit.next_look(), is_dead) {
+            if limit.is_over(P::now()) {
+                return false;
+            }
+        }
+        true
     }
 
     /// Waits until `cpu` has said DEAD, by `dead_by`, and firmware OFF, by `off_by` or within
@@ -250,13 +258,13 @@ impl<P: HotplugHost> Hotplug<P> {
     /// before it arrived. Such a CPU may also have refused itself, which leaves a reason and
     /// no DEAD. Then firmware's OFF is enough, and control writes the word.
     fn wait_gone(&self, cpu: CpuId) {
-        let limit = deadline::<P>(&self.limits.die);
+        let mut limit = limit::<P>(&self.limits.die);
         let handshake = self.handshake(cpu);
         loop {
-            let look_again = limit.min(P::deadline(LOOK));
+            let look_again = limit.next_look().min(P::deadline(LOOK));
             let is_dead = || handshake.state() == SyncState::Dead;
             if self.wait_event(&self.talk.dead, look_again, is_dead) {
-                return self.wait_end(cpu, limit, None);
+                return self.wait_end(cpu, limit.end(), None);
             }
             if self.refusal(cpu).is_some() {
                 if !self.wait_off(cpu, None) {
@@ -267,8 +275,8 @@ impl<P: HotplugHost> Hotplug<P> {
                     *self.cpus.get(cpu).quarantine.lock() = None;
                     return;
                 }
-            } else if P::now() >= limit {
-                return self.wait_end(cpu, limit, None);
+            } else if limit.is_over(P::now()) {
+                return self.wait_end(cpu, limit.end(), None);
             }
         }
     }
@@ -324,10 +332,13 @@ impl<P: HotplugHost> Hotplug<P> {
     /// its limit from now on. Control asks once more where it did not run until the limit was
     /// past, as a virtual CPU may not.
     pub(super) fn wait_off(&self, cpu: CpuId, off_by: Option<Instant>) -> bool {
-        let limit = off_by.unwrap_or_else(|| deadline::<P>(&self.limits.off));
+        let mut limit = match off_by {
+            Some(until) => WaitLimit::until(P::now(), until),
+            None => limit::<P>(&self.limits.off),
+        };
         let mut turns = 0;
         loop {
-            let is_late = P::now() >= limit;
+            let is_late = limit.is_over(P::now());
             if P::power_state(cpu) == Ok(PowerState::Off) {
                 return true;
             }

@@ -15,7 +15,7 @@ use super::word::Begin;
 use crate::cpu::{CpuId, CpuMask, PerCpuCounter};
 use crate::platform::{Irq, IrqLine, LineChip, Trigger};
 use crate::sched::lock::WaitQueue;
-use crate::sched::{late_at, patience};
+use crate::sched::{Patience, patience};
 use crate::smp::call::Inside;
 use crate::sync::{SpinLock, SpinLockGuard};
 
@@ -382,12 +382,15 @@ impl<P: IrqHost> Line<P> {
     pub(super) fn synchronize_all(&self) {
         self.synchronize();
         let quiet = || self.control.lock_irqsave().busy == 0;
-        while !quiet() && !self.quiet.wait_until(late_at::<P>(), quiet) {
-            log::warn!(
-                "the threads of {:?} are waited for, for {} s",
-                self.irq,
-                patience::<P>().as_secs()
-            );
+        let mut late = Patience::begin::<P>();
+        while !quiet() && !self.quiet.wait_until(late.next_look(), quiet) {
+            if late.is_out(P::now()) {
+                log::warn!(
+                    "the threads of {:?} are waited for, for {} s",
+                    self.irq,
+                    patience::<P>().as_secs()
+                );
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use core::ops::Deref;
 
 use crate::module::references::{Kind, ModuleState, Plain, References, Stays, Wanted};
 use crate::sched::lock::{Once, WaitQueue};
-use crate::sched::{SchedHost, late_at, patience};
+use crate::sched::{Patience, SchedHost, patience};
 use crate::stop_machine::StopError;
 use crate::sync::{IrqGuard, UnsafeCell, const_unless_loom, might_sleep_in};
 use crate::time::Instant;
@@ -242,21 +242,24 @@ impl<T: Send + Sync, P: SchedHost, K: Kind> Module<T, P, K> {
     /// # Context
     /// The thread that has made it Going.
     fn wait_unused(&self, references: &References<K>, at: Instant) -> bool {
+        let mut late = Patience::begin::<P>();
         loop {
-            let say_at = late_at::<P>();
+            let look_at = late.next_look();
             let unused = || references.total() == 0; // (put-wakes)
-            if self.drained.wait_until(say_at.min(at), unused) {
+            if self.drained.wait_until(look_at.min(at), unused) {
                 return true;
             }
-            if at <= say_at {
+            if at <= look_at {
                 return false;
             }
-            log::warn!(
-                "{} has waited {} s to unload a module: {} references are left",
-                P::sched().current().name(),
-                patience::<P>().as_secs(),
-                references.total()
-            );
+            if late.is_out(P::now()) {
+                log::warn!(
+                    "{} has waited {} s to unload a module: {} references are left",
+                    P::sched().current().name(),
+                    patience::<P>().as_secs(),
+                    references.total()
+                );
+            }
         }
     }
 

@@ -33,7 +33,7 @@ use crate::rcu::callbacks::Queues;
 use crate::rcu::{GraceHost, GracePeriods};
 use crate::sched::lock::WaitQueue;
 use crate::sched::{Class, Placement, SchedHost, SpawnError, Thread, ThreadName, ThreadState};
-use crate::sched::{late_at, patience};
+use crate::sched::{Patience, patience};
 use crate::sync::{LockMap, Once, PreemptGuard, might_sleep_in};
 use crate::time::Instant;
 
@@ -234,7 +234,11 @@ impl<P: SchedHost> GracePeriods<P> {
         for cpu in P::masks().possible().iter() {
             let done = || deferred.queues.is_past(cpu, era);
             let passed = &deferred.servers.get(cpu).passed;
-            while !passed.wait_until(late_at::<P>(), done) {
+            let mut late = Patience::begin::<P>();
+            while !passed.wait_until(late.next_look(), done) {
+                if !late.is_out(P::now()) {
+                    continue;
+                }
                 let (queued, ran) = deferred.queues.totals();
                 log::warn!(
                     "rcu: a barrier has waited {} s; {ran} of {queued} callbacks have run",
@@ -262,14 +266,13 @@ impl<P: SchedHost> GracePeriods<P> {
         self.task_rounds.share_run(late, |late| {
             let mut left = P::sched().note_holdouts();
             let mut wait = LOOK_AGAIN;
-            let mut limit = late_at::<P>();
+            let mut patience = Patience::begin::<P>();
             while left > 0 {
                 P::sched().sleep_until(P::deadline(wait));
                 wait = LOOK_AGAIN_MAX.min(wait * 2);
                 left = P::sched().holdouts();
-                if P::now() >= limit {
+                if patience.is_out(P::now()) {
                     late();
-                    limit = late_at::<P>();
                 }
             }
         });

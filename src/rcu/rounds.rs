@@ -1,8 +1,8 @@
 //! Waiting for a round, or beginning it for all callers that wait.
 
 use crate::rcu::sequence::{Sequence, Turn};
+use crate::sched::Patience;
 use crate::sched::SchedHost;
-use crate::sched::late_at;
 use crate::sched::lock::WaitQueue;
 use crate::sync::PreemptGuard;
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -110,13 +110,17 @@ impl<P: SchedHost> Rounds<P> {
                 Turn::Begun => begun_fn(),
             }
         };
-        let mut late = late_at::<P>();
-        while !self.waiters.wait_until(late.min(until), &mut over) {
-            if until <= late {
+        let mut late = Patience::begin::<P>();
+        while !self
+            .waiters
+            .wait_until(late.next_look().min(until), &mut over)
+        {
+            if until <= late.next_look() {
                 return false;
             }
-            late_fn();
-            late = late_at::<P>();
+            if late.is_out(P::now()) {
+                late_fn();
+            }
         }
         true
     }

@@ -21,7 +21,7 @@ use core::marker::PhantomData;
 
 use crate::cpu::{CpuId, CpuMask};
 use crate::sched::{
-    SchedHost, Scheduler, Thread, ThreadName, ThreadState, Unpinned, late_at, patience,
+    Patience, SchedHost, Scheduler, Thread, ThreadName, ThreadState, Unpinned, patience,
 };
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{IrqGuard, PreemptGuard, might_sleep_in};
@@ -330,6 +330,7 @@ impl<P: SchedHost> Scheduler<P> {
     pub fn drain(&self, cpu: CpuId, until: Instant) -> Result<(), ThreadName> {
         let record = self.cpus.get(cpu);
         record.let_go.reset();
+        let mut late = Patience::begin::<P>();
         loop {
             self.push_all(cpu);
             // Relaxed: this CPU writes it, and nothing else runs here meanwhile.
@@ -337,18 +338,21 @@ impl<P: SchedHost> Scheduler<P> {
             if pinned == 0 {
                 return Ok(());
             }
-            let late = late_at::<P>();
-            if record.let_go.wait_until(late.min(until)) {
+            let look_at = late.next_look();
+            if record.let_go.wait_until(look_at.min(until)) {
+                late = Patience::begin::<P>();
                 continue;
             }
             let name = self.a_pinned_thread(cpu);
-            if until <= late {
+            if until <= look_at {
                 return Err(name);
             }
-            log::warn!(
-                "CPU{cpu} has waited {} s for {pinned} threads that are pinned to it: {name}",
-                patience::<P>().as_secs()
-            );
+            if late.is_out(P::now()) {
+                log::warn!(
+                    "CPU{cpu} has waited {} s for {pinned} threads that are pinned to it: {name}",
+                    patience::<P>().as_secs()
+                );
+            }
         }
     }
 

@@ -149,7 +149,7 @@ internal!(claim::Claim);
 internal!(cpu_map::CpuMap);
 internal!(kthread::{PerCpuThread, Service, Stays});
 internal!(kthread_life::{Acts, KthreadLife, live, stay});
-internal!(patience::{PATIENCE, late_at, patience});
+internal!(patience::{PATIENCE, Patience, patience});
 internal!(flush::{FlushHolder, FlushHook});
 internal!(flush_word::{Finish, FlushEnd, FlushId, FlushWord});
 internal!(in_app::{InKernel, run_app});

@@ -4,8 +4,9 @@
 
 use core::time::Duration;
 
+use crate::platform::Platform;
 use crate::sched::SchedHost;
-use crate::time::Instant;
+use crate::time::{Instant, WaitLimit};
 
 /// How long a wait for another thread or CPU may take before the log says what is
 /// waited for, unless another time was chosen ([`SchedHost::chosen_patience`]; the boot argument
@@ -17,13 +18,67 @@ pub fn patience<P: SchedHost>() -> Duration {
     P::chosen_patience().unwrap_or(PATIENCE)
 }
 
-/// Returns the instant at which a wait that begins now has taken too long.
-#[inline]
-pub fn late_at<P: SchedHost>() -> Instant {
-    match P::chosen_patience() {
-        // [`PATIENCE`] is a constant, so the compiler makes this deadline cheap to
-        // compute.
-        None => P::deadline(PATIENCE),
-        Some(patience) => P::deadline(patience),
+/// The patience of one wait. Time in which the machine didn't run tries none of it: see
+/// [`WaitLimit`].
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    limit: WaitLimit,
+    /// All of it, in ticks.
+    ticks: u64,
+}
+
+impl Patience {
+    /// Begins it, now.
+    #[inline]
+    pub fn begin<P: SchedHost>() -> Patience {
+        Patience::since::<P>(P::now())
     }
+
+    /// Returns the patience of a wait that has begun at `began`, a moment ago.
+    #[inline]
+    pub fn since<P: SchedHost>(began: Instant) -> Patience {
+        let ticks = match P::chosen_patience() {
+            // [`PATIENCE`] is a constant, so the compiler makes this cheap to compute.
+            None => ticks::<P>(PATIENCE),
+            Some(patience) => ticks::<P>(patience),
+        };
+        let limit = WaitLimit::new(began, ticks);
+        Patience { limit, ticks }
+    }
+
+    /// Returns the same patience for a wait that begins at `now`.
+    #[inline]
+    #[must_use]
+    pub fn again(&self, now: Instant) -> Patience {
+        Patience {
+            limit: self.limit.again(now, self.ticks),
+            ticks: self.ticks,
+        }
+    }
+
+    /// Returns all of it, in ticks.
+    pub fn ticks(&self) -> u64 {
+        self.ticks
+    }
+
+    /// Returns when the waiter must ask again whether it is out: until then it may sleep.
+    #[inline]
+    pub fn next_look(&self) -> Instant {
+        self.limit.next_look()
+    }
+
+    /// Returns whether it is out at `now`. If so it begins anew: the wait goes on.
+    #[inline]
+    pub fn is_out(&mut self, now: Instant) -> bool {
+        let is_out = self.limit.is_over(now);
+        if is_out {
+            *self = self.again(now);
+        }
+        is_out
+    }
+}
+
+#[inline]
+fn ticks<P: Platform>(time: Duration) -> u64 {
+    P::frequency().duration_to_ticks(time)
 }

@@ -18,7 +18,7 @@ use core::time::Duration;
 
 use crate::sched::due::{Due, DueLink, HasDue};
 use crate::sched::lock::WaitQueue;
-use crate::sched::{CallCount, SchedHost, late_at, patience};
+use crate::sched::{CallCount, Patience, SchedHost, patience};
 use crate::sync::atomic::AtomicU64;
 use crate::sync::{CallName, might_sleep_in};
 use crate::time::Instant;
@@ -166,12 +166,15 @@ impl<P: SchedHost> Timer<P> {
                 return was_set;
             }
             let ended = || node.calls.count.has_ended();
-            while !node.calls.done.wait_until(late_at::<P>(), ended) {
-                log::warn!(
-                    "the function of the timer {} has been running for {} s",
-                    node.name.as_str(),
-                    patience::<P>().as_secs()
-                );
+            let mut late = Patience::begin::<P>();
+            while !node.calls.done.wait_until(late.next_look(), ended) {
+                if late.is_out(P::now()) {
+                    log::warn!(
+                        "the function of the timer {} has been running for {} s",
+                        node.name.as_str(),
+                        patience::<P>().as_secs()
+                    );
+                }
             }
             // The function may have set the timer again.
         }

@@ -64,7 +64,7 @@
 #![forbid(unsafe_code)]
 
 use crate::cpu::{CpuId, CpuMask};
-use crate::sched::late_at;
+use crate::sched::Patience;
 use crate::smp::call::Inside;
 use crate::stop_machine::call_cell::CallCell;
 use crate::stop_machine::job::{End, Job, Notes};
@@ -214,7 +214,7 @@ impl<P: StopHost> StopMachine<P> {
             return Err(StopError::NotOnline(cpu));
         }
         let count = participants.count();
-        let late = late_at::<P>();
+        let patience = Patience::since::<P>(called);
         let me = P::sched().current();
         let job = Job {
             machine: self,
@@ -229,8 +229,7 @@ impl<P: StopHost> StopMachine<P> {
             end: End::Caller(here),
             caller_name: me.name(),
             spins: self.spins.of(count),
-            late_at: late,
-            patience: late.ticks_since(called),
+            patience,
             notes: Notes::new(),
         };
         job.go_through_inactive(here, masked, &online);

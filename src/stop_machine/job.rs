@@ -4,7 +4,7 @@
 
 use crate::cpu::{CpuId, CpuMask};
 use crate::sched::lock::Completion;
-use crate::sched::{self, ThreadName};
+use crate::sched::{Patience, ThreadName};
 use crate::smp::call::{Calls, Inside};
 use crate::stop_machine::disable_irq::publish_disable_irq;
 use crate::stop_machine::flushed::Flush;
@@ -37,10 +37,9 @@ pub(super) struct Job<'a, P: StopHost> {
     pub(super) caller_name: &'a ThreadName,
     /// How long a CPU spins before it sleeps.
     pub(super) spins: &'a StateSpins,
-    /// When a participant that looks names the CPUs that have not arrived.
-    pub(super) late_at: Instant,
-    /// How long the still point may take before it is called late, in ticks.
-    pub(super) patience: u64,
+    /// How long the CPUs may take to arrive, and the still point may last, until a participant that
+    /// looks names those that are late.
+    pub(super) patience: Patience,
     pub(super) notes: Notes,
 }
 
@@ -169,14 +168,13 @@ impl<P: StopHost> Job<'_, P> {
             return (IrqGuard::new(), Some(goes_on));
         }
         let watch = P::sched().watch(cpu);
-        let mut late_at = match self.end {
-            End::Flushed(_) => sched::late_at::<P>(), // The flush was no wait for these.
-            _ => self.late_at,
+        let mut late = match self.end {
+            End::Flushed(_) => self.patience.again(P::now()), // The flush was no wait for these.
+            _ => self.patience,
         };
         let waited = self.wait_at_rest(cpu, || {
             // Every interrupt that ends the sleep leads here.
-            if P::now() >= late_at {
-                late_at = sched::late_at::<P>();
+            if late.is_out(P::now()) {
                 self.tell_late_once(P::stop_is_late);
             }
             self.leaves_prepare()

@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::sched::Patience;
 use crate::stop_machine::StopHost;
 use crate::stop_machine::job::Job;
 use crate::sync::Woken;
@@ -17,8 +18,8 @@ use crate::time::Instant;
 /// One CPU's look at the time in a still point.
 pub(super) struct LateWatch<'a, 'b, P: StopHost> {
     job: &'a Job<'b, P>,
-    /// When this CPU reports; [`Instant::FOREVER`] on a CPU that doesn't watch.
-    late_at: Instant,
+    /// When this CPU reports; `None` on a CPU that doesn't watch.
+    late: Option<Patience>,
     /// Whether this CPU's timer has come due, and is off.
     timer_is_off: bool,
 }
@@ -27,14 +28,14 @@ impl<P: StopHost> Job<'_, P> {
     /// Begins the watch of this CPU, which has masked IRQs at `off`, if it `looks`.
     #[inline]
     pub(super) fn watch(&self, looks: bool, off: Instant) -> LateWatch<'_, '_, P> {
-        let mut late = Instant::FOREVER;
-        if looks {
-            late = off.after_ticks(self.patience);
-            P::arm_timer_by(late);
-        }
+        let late = looks.then(|| {
+            let late = self.patience.again(off);
+            P::arm_timer_by(late.next_look());
+            late
+        });
         LateWatch {
             job: self,
-            late_at: late,
+            late,
             timer_is_off: false,
         }
     }
@@ -47,7 +48,7 @@ impl<P: StopHost> LateWatch<'_, '_, P> {
     /// # Context
     /// A CPU that watches.
     pub(super) fn restart(&mut self, off: Instant) {
-        self.late_at = off.after_ticks(self.job.patience);
+        self.late = Some(self.job.patience.again(off));
     }
 
     /// Looks at the time if the timer ended a sleep: `woken` is what ended it.
@@ -61,16 +62,14 @@ impl<P: StopHost> LateWatch<'_, '_, P> {
     #[cold]
     fn timer_came(&mut self) {
         self.timer_is_off = true;
-        if P::now() < self.late_at {
-            if self.late_at != Instant::FOREVER {
-                P::arm_timer(Some(self.late_at));
-            }
+        let Some(late) = &mut self.late else {
             return;
-        }
-        self.job.tell_late_once(P::still_point_is_late);
+        };
         // The missing CPUs may have come just now, and others be late in the next state.
-        self.late_at = P::now().after_ticks(self.job.patience);
-        P::arm_timer(Some(self.late_at));
+        if late.is_out(P::now()) {
+            self.job.tell_late_once(P::still_point_is_late);
+        }
+        P::arm_timer(Some(late.next_look()));
     }
 
     /// Ends the watch, just before the CPU opens its priority mask. If the timer has come

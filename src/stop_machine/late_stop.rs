@@ -189,7 +189,7 @@ impl<P: StopHost> Job<'_, P> {
             name: self.name,
             caller: self.caller_name,
             // Not that of now: another may have been chosen meanwhile.
-            patience: Duration::from_nanos(P::frequency().ticks_to_ns(self.patience)),
+            patience: Duration::from_nanos(P::frequency().ticks_to_ns(self.patience.ticks())),
             participants: self.participants,
             look_fn: &look,
         });

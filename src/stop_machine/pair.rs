@@ -1,7 +1,7 @@
 //! `stop_two_cpus`: a still point of two CPUs, while all others go on.
 
 use crate::cpu::{CpuId, CpuMask};
-use crate::sched::late_at;
+use crate::sched::Patience;
 use crate::sched::lock::Completion;
 use crate::stop_machine::call_cell::CallCell;
 use crate::stop_machine::job::{End, Job, Notes, PairEnd};
@@ -33,7 +33,7 @@ impl<P: StopHost> StopMachine<P> {
         might_sleep_in::<P>("stop_two_cpus");
         assert!(cpu != other, "BUG: stop_two_cpus of {cpu:?} alone");
         let called = P::now();
-        let late = late_at::<P>();
+        let patience = Patience::since::<P>(called);
         let name = core::any::type_name_of_val(&call_fn);
         let call = CallCell::<_, _, P>::new(call_fn);
         let run_fn = |_on: CpuId| call.run();
@@ -58,8 +58,7 @@ impl<P: StopHost> StopMachine<P> {
             end: End::Pair(&end),
             caller_name: me.name(),
             spins: self.spins.of(2),
-            late_at: late,
-            patience: late.ticks_since(called),
+            patience,
             notes: Notes::new(),
         };
         // SAFETY: the job and both nodes stay in this frame until the stop is done, or was not

@@ -1,7 +1,7 @@
 //! `stop_machine` itself: one stop of all online CPUs, from its call to its end.
 
 use crate::cpu::{CpuId, CpuMask};
-use crate::sched::{InKernel, late_at};
+use crate::sched::{InKernel, Patience};
 use crate::stop_machine::call_cell::CallCell;
 use crate::stop_machine::early_end::EarlyEnd;
 use crate::stop_machine::flushed::Flush;
@@ -159,7 +159,7 @@ impl<P: StopHost> StopMachine<P> {
             return Err(StopError::NotOnline(cpu));
         }
         let me = P::sched().current();
-        let late = late_at::<P>();
+        let patience = Patience::since::<P>(called);
         let deadline = request.limit();
         let inside = (request.mode == StopMode::FlushPreempted).then(InKernel::<P>::enter);
         let flush = inside
@@ -182,14 +182,13 @@ impl<P: StopHost> StopMachine<P> {
             end: flush.as_ref().map_or(End::Caller(caller), End::Flushed),
             caller_name: me.name(),
             spins: self.spins.of(count),
-            late_at: late,
-            patience: late.ticks_since(called),
+            patience,
             notes: Notes::new(),
         };
         let work: &dyn Work = &job;
         self.set_current(&work);
         let ends_early = request.cancel.is_some() || deadline != Instant::FOREVER;
-        let late_flush = flush.as_ref().map(|_| late);
+        let late_flush = flush.as_ref().map(|_| called.after_ticks(patience.ticks()));
         let early = ends_early.then(|| {
             // SAFETY: it is dropped before the job goes.
             unsafe { EarlyEnd::begin(&job, deadline, request.cancel, late_flush) }
@@ -213,7 +212,8 @@ impl<P: StopHost> StopMachine<P> {
 
     /// Waits until all have left. This CPU's own stopper has, so fn is over, however long it took.
     fn wait_for_end(&self, job: &Job<'_, P>, caller: CpuId) {
-        let mut late = late_at::<P>();
+        let mut late = job.patience.again(P::now());
+        let mut is_told = false;
         // Its interrupt ends the sleep, so that this thread looks at the time.
         let watch = P::sched().watch(caller);
         self.left
@@ -221,8 +221,8 @@ impl<P: StopHost> StopMachine<P> {
                 if job.stop.is_over() {
                     return Some(());
                 }
-                if P::now() >= late {
-                    late = Instant::FOREVER;
+                if late.is_out(P::now()) && !is_told {
+                    is_told = true;
                     job.tell_late(P::stop_is_late);
                 }
                 None

@@ -17,6 +17,16 @@ use crate::sync::{SleepCost, SpinBudget};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IrqFlags(pub u64);
 
+/// What a CPU that spins for a lock keeps between two calls of [`LocalCpu::spins_long`].
+#[derive(Clone, Copy, Debug)]
+pub struct SpinLooks {
+    /// When it looks at the clock next, in ticks.
+    pub next: u64,
+    /// How many looks there are until the wait is long. What lies between two of them counts no more
+    /// if the machine was not run meanwhile.
+    pub left: u32,
+}
+
 /// The running CPU, as far as a lock uses it.
 ///
 /// Implemented by the target's `Hw` and by the fakes of host tests.
@@ -103,13 +113,13 @@ pub trait LocalCpu: 'static {
     fn cpu_mark() -> NonZeroUsize;
 
     /// Reports a long wait for a spin lock around a `lock` that the CPU of mark `holder`
-    /// holds, once; a CPU that spins calls this now and then. `late_at` belongs to one
+    /// holds, once; a CPU that spins calls this now and then. `late` belongs to one
     /// wait, and is `None` at first.
     ///
     /// # Context
     /// Any: the lock may be the console's.
     #[cfg(not(loom))]
-    fn spins_long(_late_at: &mut Option<u64>, _holder: NonZeroUsize, _lock: &str) {}
+    fn spins_long(_late: &mut Option<SpinLooks>, _holder: NonZeroUsize, _lock: &str) {}
 
     /// For the validator: the lock of `lock` is about to be taken at `at`, or was taken
     /// by a try. See [`crate::sync::lockdep`].

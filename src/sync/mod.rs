@@ -52,7 +52,7 @@ pub use local_cpu::{IrqGuard, PreemptGuard};
 pub use spin_lock::{SpinLock, SpinLockGuard};
 
 internal!(bits::AtomicBits);
-internal!(local_cpu::{LocalCpu, IrqFlags, PinnedCpu, Wait, Woken, assert_may_schedule});
+internal!(local_cpu::{LocalCpu, IrqFlags, PinnedCpu, SpinLooks, Wait, Woken, assert_may_schedule});
 #[cfg(all(debug_assertions, not(loom)))]
 internal!(held_cell::HeldCell);
 internal!(posted::Posted);

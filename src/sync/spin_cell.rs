@@ -123,7 +123,7 @@ fn wait<E: LocalCpu>(word: &SpinWord, me: NonZeroUsize, type_name_fn: fn() -> &'
         return;
     }
     spins.sleep_until_store::<E, ()>(|| {
-        let mut late_at = None;
+        let mut late = None;
         loop {
             for _ in 0..SLEEPS {
                 if take() {
@@ -132,7 +132,7 @@ fn wait<E: LocalCpu>(word: &SpinWord, me: NonZeroUsize, type_name_fn: fn() -> &'
                 word.sleep_while_held::<E>();
             }
             if let Some(holder) = word.holder() {
-                E::spins_long(&mut late_at, holder, type_name_fn());
+                E::spins_long(&mut late, holder, type_name_fn());
             }
         }
     });

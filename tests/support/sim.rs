@@ -453,6 +453,20 @@ impl Sim {
         give_turn(state);
     }
 
+    /// Has the counter leap by `time` nanoseconds, in which nothing runs: no CPU, and no firmware.
+    pub(crate) fn leap(time: u64) {
+        let mut state = state();
+        state.now += time;
+        for cpu in &mut state.cpus {
+            let later = |at: &mut u64| *at = at.saturating_add(time);
+            later(&mut cpu.held_until);
+            match &mut cpu.power {
+                Power::Starting(at, _) | Power::Leaving(at) => later(at),
+                _ => {}
+            }
+        }
+    }
+
     /// Returns the time, in nanoseconds.
     pub(crate) fn time() -> u64 {
         state().now

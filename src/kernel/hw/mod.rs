@@ -20,17 +20,21 @@ use crate::kernel::{console, interrupts, panic, watchdog};
 use crate::kernel::{kernel, try_kernel};
 use crate::platform::{Irq, OutOfStacks, Platform, PreemptWork, Sgi, ThreadName};
 use crate::rcu::{GraceHost, GracePeriods};
-use crate::sched::{SchedHost, Scheduler, late_at, patience};
+use crate::sched::{SchedHost, Scheduler, patience};
 use crate::smp::call::{CallHost, Calls, Inside};
 use crate::stop_machine::{LateCpu, LateStop, MultiStopState, StopHost, StopMachine};
 use crate::sync::atomic::AtomicUsize;
-use crate::sync::{IrqFlags, IrqGuard, LocalCpu, SleepCost, SpinBudget, Wait, Woken};
+use crate::sync::{IrqFlags, IrqGuard, LocalCpu, SleepCost, SpinBudget, SpinLooks, Wait, Woken};
 use crate::time::{Frequency, Instant};
 use crate::trace::{Event, SchedEvent};
 
 /// The machine that this kernel runs on.
 #[derive(Clone, Copy, Debug)]
 pub struct Hw;
+
+/// How often a CPU that spins for a lock looks at the clock until the wait is long
+/// ([`SpinLooks`]).
+const SPIN_LOOKS: u32 = 10;
 
 impl LocalCpu for Hw {
     #[inline]
@@ -112,28 +116,37 @@ impl LocalCpu for Hw {
         NonNull::from(cpu_local::this_cpu()).addr()
     }
 
-    fn spins_long(late: &mut Option<u64>, holder: NonZeroUsize, lock: &str) {
-        let is_late = late.is_some_and(|late| Self::now() >= Instant(late));
+    fn spins_long(late: &mut Option<SpinLooks>, holder: NonZeroUsize, lock: &str) {
+        let me = Self::this_cpu();
+        let in_panic = panic::reports_here(me);
+        let time = match in_panic {
+            true => panic::LOCK_PATIENCE,
+            false => patience::<Self>(),
+        };
+        let now = Self::now();
+        let next = now.after_ticks(Self::frequency().duration_to_ticks(time / SPIN_LOOKS));
+        let looks = late.get_or_insert(SpinLooks {
+            next: next.0,
+            left: SPIN_LOOKS,
+        });
+        if now < Instant(looks.next) {
+            return;
+        }
+        looks.next = next.0;
+        looks.left = looks.left.saturating_sub(1);
         // Before there is a kernel only the boot CPU runs, so no other CPU holds the lock.
         let areas = try_kernel().map(|kernel| &kernel.areas);
         let holder = areas.and_then(|areas| areas.cpu_at(holder.get()));
-        let me = Self::this_cpu();
-        if panic::reports_here(me) {
-            match holder.filter(|_| is_late) {
-                Some(holder) => panic::end_waiting(lock, holder),
-                None => late.get_or_insert(Self::deadline(panic::LOCK_PATIENCE).0),
-            };
-            return;
-        }
-        if let Some(holder) = holder.filter(|_| is_late) {
-            let waited = patience::<Self>().as_secs();
+        if let (0, Some(holder)) = (looks.left, holder) {
+            if in_panic {
+                panic::end_waiting(lock, holder);
+            }
+            let waited = time.as_secs();
             console::warn_in_need(format_args!(
                 "CPU{me} has waited {waited} s for a spin lock of {lock} that CPU{holder} holds"
             ));
             *late = None;
         }
-        let Instant(next) = late_at::<Self>();
-        late.get_or_insert(next);
     }
 
     #[cfg(debug_assertions)]

@@ -2,8 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use crate::sched::Patience;
 use crate::sched::SchedHost;
-use crate::sched::late_at;
 use crate::sched::lock::waiters::Waiters;
 use crate::sync::{SpinLock, const_unless_loom, might_sleep_in};
 use crate::time::Instant;
@@ -107,8 +107,11 @@ impl<P: SchedHost> Completion<P> {
     /// Thread, preemption on.
     #[cfg_attr(debug_assertions, track_caller)]
     pub fn wait_patiently(&self, mut late_fn: impl FnMut()) {
-        while !self.wait_until(late_at::<P>()) {
-            late_fn();
+        let mut late = Patience::begin::<P>();
+        while !self.wait_until(late.next_look()) {
+            if late.is_out(P::now()) {
+                late_fn();
+            }
         }
     }
 

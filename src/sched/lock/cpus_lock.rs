@@ -17,7 +17,7 @@ use core::marker::PhantomData;
 use crate::cpu::CpuId;
 use crate::sched::lock::waiters::{Waiters, wait_patiently_until};
 use crate::sched::lock::{Mutex, MutexGuard, ReaderCounts, WaitQueue, WouldDeadlock};
-use crate::sched::{SchedHost, Thread, ThreadName, late_at, patience};
+use crate::sched::{Patience, SchedHost, Thread, ThreadName, patience};
 use crate::sync::lockdep::LockKind;
 use crate::sync::{LockHeld, LockKey, PreemptGuard, SpinLock, might_sleep_in};
 use crate::time::Instant;
@@ -290,23 +290,24 @@ impl<P: SchedHost> CpusLock<P> {
     #[cold]
     fn wait_for_readers(&self, at: Instant) -> bool {
         let me = P::sched().current();
-        let mut say_at = late_at::<P>();
+        let mut late = Patience::begin::<P>();
         while !self.counts.is_drained() {
             let level = me.level();
             me.place.wait_at(level); // A change of the level wakes it from here on.
             P::sched().lend_to_readers(level);
             let ready = || self.counts.is_drained() || me.level() != level;
-            if !self.drained.wait_until(say_at.min(at), ready) {
-                if at <= say_at {
+            if !self.drained.wait_until(late.next_look().min(at), ready) {
+                if at <= late.next_look() {
                     me.place.leave();
                     return self.counts.is_drained();
                 }
-                log::warn!(
-                    "{} has waited {} s for cpus_write_lock: a thread holds cpus_read_lock",
-                    me.name(),
-                    patience::<P>().as_secs()
-                );
-                say_at = late_at::<P>();
+                if late.is_out(P::now()) {
+                    log::warn!(
+                        "{} has waited {} s for cpus_write_lock: a thread holds cpus_read_lock",
+                        me.name(),
+                        patience::<P>().as_secs()
+                    );
+                }
             }
         }
         me.place.leave();

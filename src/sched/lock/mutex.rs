@@ -20,8 +20,8 @@ use spin::mutex::{SpinMutex, SpinMutexGuard};
 
 use crate::sched::lock::spin_first::{gets_on, spin_then_sleep};
 use crate::sched::lock::turns::{Turn, Turns};
+use crate::sched::{Patience, patience};
 use crate::sched::{SchedHost, Thread};
-use crate::sched::{late_at, patience};
 use crate::sync::lockdep::{LockKind, Nesting};
 use crate::sync::{LockHeld, LockKey, SpinBudget, SpinLock, SpinLockGuard};
 use crate::sync::{const_unless_loom, might_sleep_in};
@@ -149,20 +149,19 @@ impl<T, P: SchedHost> Mutex<T, P> {
     fn sleep(&self, turns: Locked<'_, P>, me: &Arc<Thread<P>>, at: Instant) -> bool {
         let is_late = || at != Instant::FOREVER && P::now() >= at;
         let mut turns = turns;
-        let mut say_at = None;
+        let mut late: Option<Patience> = None;
         loop {
             match turns.look(me, is_late) {
                 Turn::Has => return true,
                 Turn::GaveUp => return false,
                 Turn::Waits => drop(turns),
             }
-            let late_at = *say_at.get_or_insert_with(late_at::<P>);
-            P::sched().schedule_until(me, at.min(late_at));
+            let late = late.get_or_insert_with(Patience::begin::<P>);
+            P::sched().schedule_until(me, at.min(late.next_look()));
             turns = self.turns.lock_irqsave();
-            if me.wait_link.is_linked() && P::now() >= late_at {
+            if me.wait_link.is_linked() && late.is_out(P::now()) {
                 drop(turns);
                 self.say_late(me);
-                say_at = None;
                 turns = self.turns.lock_irqsave();
             }
         }

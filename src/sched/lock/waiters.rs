@@ -11,8 +11,8 @@ use alloc::sync::Arc;
 use intrusive_collections::LinkedList;
 
 use crate::sched::links::WaitLink;
+use crate::sched::{Patience, patience};
 use crate::sched::{SchedHost, Thread};
-use crate::sched::{late_at, patience};
 use crate::sync::SpinLock;
 use crate::time::Instant;
 
@@ -40,19 +40,22 @@ pub(super) fn wait_patiently_until<T, P: SchedHost>(
     at: Instant,
     what: &str,
 ) -> bool {
+    let mut late = Patience::begin::<P>();
     loop {
-        let say_at = late_at::<P>();
-        if wait_taken_until(inner, me, say_at.min(at)) {
+        let look_at = late.next_look();
+        if wait_taken_until(inner, me, look_at.min(at)) {
             return true;
         }
-        if at <= say_at {
+        if at <= look_at {
             return false;
         }
-        log::warn!(
-            "{} has waited {} s for {what}",
-            me.name(),
-            patience::<P>().as_secs()
-        );
+        if late.is_out(P::now()) {
+            log::warn!(
+                "{} has waited {} s for {what}",
+                me.name(),
+                patience::<P>().as_secs()
+            );
+        }
     }
 }
 

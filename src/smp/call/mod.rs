@@ -60,10 +60,9 @@ use crate::config::MASK_WORDS;
 use crate::cpu::{CpuId, CpuMask, PerCpu};
 use crate::platform::{PreemptWork, Sgi};
 use crate::sched::SchedHost;
-use crate::sched::{late_at, patience};
+use crate::sched::{Patience, patience};
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::sync::{CallName, IrqGuard, Once, PreemptGuard, Running, SpinBudget, Spins, WaitPoint};
-use crate::time::Instant;
 
 /// What cross calls need from the layers above.
 pub trait CallHost: SchedHost {
@@ -423,7 +422,7 @@ impl<P: CallHost> Calls<P> {
         done_fn: impl Fn() -> bool,
         missing_fn: impl Fn() -> CpuMask,
     ) {
-        let mut late_at = late_at::<P>();
+        let mut late = Some(Patience::begin::<P>());
         // The watch ends the sleep every second, to check for late targets.
         let _watch = P::sched().watch(me);
         let spent = Spins::Spent(budget);
@@ -431,8 +430,8 @@ impl<P: CallHost> Calls<P> {
             if done_fn() {
                 return Some(());
             }
-            if P::now() >= late_at {
-                late_at = Instant::FOREVER;
+            if late.as_mut().is_some_and(|late| late.is_out(P::now())) {
+                late = None;
                 self.say_late(me, &missing_fn());
             }
             None
@@ -447,11 +446,11 @@ impl<P: CallHost> Calls<P> {
         done_fn: impl Fn() -> bool,
         missing_fn: impl Fn() -> CpuMask,
     ) {
-        let mut late_at = late_at::<P>();
+        let mut late = Some(Patience::begin::<P>());
         while !done_fn() {
             self.run_queue(me);
-            if P::now() >= late_at {
-                late_at = Instant::FOREVER;
+            if late.as_mut().is_some_and(|late| late.is_out(P::now())) {
+                late = None;
                 self.say_late(me, &missing_fn());
             }
             P::relax();

@@ -122,7 +122,7 @@ impl LocalCpu for Waiter {
     fn cpu_mark() -> NonZeroUsize {
         ME
     }
-    fn spins_long(_: &mut Option<u64>, holder: NonZeroUsize, lock: &str) {
+    fn spins_long(_: &mut Option<crate::sync::SpinLooks>, holder: NonZeroUsize, lock: &str) {
         assert_eq!((holder, lock), (OTHER, "u32"));
         machine().reports.set(machine().reports.get() + 1);
     }
