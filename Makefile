@@ -83,7 +83,7 @@ FEATURES = $(if $(filter-out virt,$(EARLYCON)),--no-default-features --features 
 RIG := $(DIR)/debug/stillpoint-rig
 
 .NOTPARALLEL:
-.PHONY: help setup build image app run debug timeline check test-host test-qemu bench cyclic ring loom mutants \
+.PHONY: help setup build image app run debug timeline check test-host test-qemu bench cyclic ring host-cost loom mutants \
 	nightly fmt lint doc size objdump dtb clean
 
 help: ## print this help
@@ -134,6 +134,9 @@ cyclic: $(RIG) ## how late realtime threads wake, as cyclictest measures it (APP
 
 ring: $(RIG) ## a load of 64 threads that compute, sleep and pass messages
 	@SMP="$(BENCH_SIZES)" $(RIG) bench ring
+
+host-cost: setup build ## CPU time of each virtual CPU on the host: offline, idle, busy
+	@$(RIG) host-cost $(IMAGE) 5
 
 loom: $(RIG) ## model-check the protocols (TEST=name)
 	@$(RIG) stage loom

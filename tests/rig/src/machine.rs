@@ -1,5 +1,6 @@
 //! A running machine in QEMU, with its console, its monitor and its gdbstub.
 
+use std::io::ErrorKind::{ConnectionRefused, NotFound};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::sleep;
@@ -126,20 +127,25 @@ impl Machine {
     fn connect<T>(
         &mut self,
         name: &str,
-        connect_fn: impl FnOnce(&Path) -> std::io::Result<T>,
+        connect_fn: impl Fn(&Path) -> std::io::Result<T>,
     ) -> Result<T> {
         let path = self.sockets.path(name);
         let deadline = Instant::now() + STARTS;
-        while !path.exists() {
-            if !self.runs()? {
-                bail!("QEMU has ended");
+        loop {
+            match connect_fn(&path) {
+                // QEMU binds the socket before it listens.
+                Err(error) if matches!(error.kind(), NotFound | ConnectionRefused) => {
+                    if !self.runs()? {
+                        bail!("QEMU has ended");
+                    }
+                    if Instant::now() >= deadline {
+                        bail!("QEMU does not begin within {} s", STARTS.as_secs());
+                    }
+                    sleep(LOOK);
+                }
+                connected => return connected.with_context(|| format!("QEMU's {name}")),
             }
-            if Instant::now() >= deadline {
-                bail!("QEMU does not begin within {} s", STARTS.as_secs());
-            }
-            sleep(LOOK);
         }
-        connect_fn(&path).with_context(|| format!("QEMU's {name}"))
     }
 }
 

@@ -14,6 +14,7 @@ pub mod boot;
 pub mod check;
 pub mod dtb;
 pub mod held;
+pub mod host_cost;
 pub mod httpd;
 pub mod image;
 pub mod llvm;
@@ -63,9 +64,10 @@ pub const ALL: &[Command] = &[
     command("check", "[STAGE...]", check::run),
     command("dtb", "FILE.dts...", dtb::run),
     command("held", "ELF", held::run),
+    command("host-cost", "IMAGE [SECONDS]", host_cost::run),
     command("image", "ELF IMAGE", image::run),
     command("llvm", "TOOL ARGUMENT...", llvm::run),
-    command("managed", "ELF [long]", managed::run),
+    command("managed", "ELF IMAGE [long]", managed::run),
     command("matrix", "IMAGE [all]", matrix::run),
     command("mutants", "[TEXT]", mutants::run),
     command("mutants-verdicts", "", mutants_verdicts::run),

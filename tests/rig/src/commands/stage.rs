@@ -11,8 +11,8 @@ use hosted::{as_loom, host_tests, loom, test_files};
 
 use crate::cargo::{DEBUG_BUILD, MUTE, Variant, built, cargo, name_of};
 use crate::commands::{
-    bad_boot, held, httpd, managed, matrix, parked, places, shipped, template, test_qemu, typed,
-    uboot,
+    bad_boot, held, host_cost, httpd, managed, matrix, parked, places, shipped, template,
+    test_qemu, typed, uboot,
 };
 use crate::config::Config;
 use crate::image;
@@ -47,6 +47,7 @@ pub const STAGES: &[Stage] = &[
     Stage::quiet("matrix", all_machines),
     Stage::quiet("held", held_cpu),
     Stage::quiet("managed", |config| managed_machine(config, false)),
+    Stage::quiet("host-cost", host_cost_of_shell),
     Stage::quiet("shipped-image", shipped_image),
     Stage::quiet("bad-boot", bad_boots),
 ];
@@ -274,13 +275,18 @@ fn held_cpu(config: &Config) -> Result<()> {
 }
 
 /// Checks a machine that is stopped, saved and migrated in the middle of hotplug. With `is_long`
-/// each case takes about a minute.
+/// each case takes about a minute. The kernel is built.
 pub fn managed_machine(config: &Config, is_long: bool) -> Result<()> {
-    let mut arguments = vec![test_kernel("qemu_storm")?.into()];
+    let mut arguments = vec![test_kernel("qemu_storm")?.into(), kernel_image().into()];
     if is_long {
         arguments.push("long".into());
     }
     done(managed::run(config, &arguments)?)
+}
+
+/// Checks that the host gives no time to CPUs that are offline, and next to none to idle ones.
+fn host_cost_of_shell(config: &Config) -> Result<()> {
+    done(host_cost::run(config, &[kernel_image().into()])?)
 }
 
 /// Builds the test kernel `name`, and returns its ELF.

@@ -3,12 +3,22 @@
 //!
 //! The transport is `exec:`, because QEMU knows `file:` only from version 8.2 on.
 
+use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::monitor::Monitor;
+
+/// What begins the section of QEMU's clock in the state of a machine: the length of its name, and
+/// the name (`vmstate_timers` of its system/cpu-timers.c).
+const CLOCK: &[u8] = b"\x05timer";
+
+/// What lies between the name and the offset of the clock: the section's instance and version, each
+/// of 4 bytes, the offset of the ticks, and a number that isn't used any more, each of 8.
+const BEFORE_OFFSET: usize = 24;
 
 /// The options by which QEMU waits for the state of a machine instead of booting one.
 pub const INCOMING: [&str; 2] = ["-incoming", "defer"];
@@ -46,6 +56,42 @@ impl Monitor {
     }
 }
 
+/// Moves the machine's counter in the state in `file` forward by `time`. So it is on a host that
+/// lets the counter go on while the machine doesn't run; QEMU's emulation doesn't do that itself.
+///
+/// # Errors
+///
+/// `file` isn't there, or has no state of a machine with one clock.
+pub fn leap(file: &Path, time: Duration) -> io::Result<()> {
+    let mut state = fs::read(file)?;
+    if !move_clock(&mut state, time) {
+        let text = format!("{}: no state of a machine with one clock", file.display());
+        return Err(io::Error::other(text));
+    }
+    fs::write(file, state)
+}
+
+fn move_clock(state: &mut [u8], time: Duration) -> bool {
+    let mut sections = state.windows(CLOCK.len()).enumerate();
+    let mut places = sections.by_ref().filter(|(_, bytes)| *bytes == CLOCK);
+    let (Some((at, _)), None) = (places.next(), places.next()) else {
+        return false;
+    };
+    let from = at + CLOCK.len() + BEFORE_OFFSET;
+    let Some(offset) = state.get_mut(from..from + 8) else {
+        return false;
+    };
+    // Nanoseconds, the highest byte first.
+    let old = offset
+        .iter()
+        .fold(0, |sum, byte| sum << 8 | i64::from(*byte));
+    let Ok(more) = i64::try_from(time.as_nanos()) else {
+        return false;
+    };
+    offset.copy_from_slice(&old.wrapping_add(more).to_be_bytes());
+    true
+}
+
 /// Returns `Some` if the `answer` to query-migrate says that all is there.
 fn outcome(command: &str, answer: &Value) -> io::Result<Option<()>> {
     match answer["status"].as_str() {
@@ -81,6 +127,30 @@ mod tests {
         });
         assert!(heard.contains("exec:exec cat > '/a file'"), "{heard}");
         assert_eq!(heard.matches("query-migrate").count(), 3);
+    }
+
+    #[test]
+    fn the_clock_of_a_state_is_moved() {
+        let state = |clock: i64| {
+            let head: &[u8] = b"QEVM\x00\x00\x00\x03\x04\x00\x00\x00\x00\x05timer";
+            let numbers: &[u8] = b"\x00\x00\x00\x00\x00\x00\x00\x02";
+            let [ticks, unused] = [7_i64, 0].map(i64::to_be_bytes);
+            [
+                head,
+                numbers,
+                &ticks,
+                &unused,
+                &clock.to_be_bytes(),
+                b"\x7e",
+            ]
+            .concat()
+        };
+        let mut one = state(5_000_000_000);
+        assert!(move_clock(&mut one, Duration::from_secs(30)));
+        assert_eq!(one, state(35_000_000_000));
+        let mut two = [state(0), state(0)].concat();
+        assert!(!move_clock(&mut two, Duration::from_secs(30)));
+        assert!(!move_clock(&mut one[..40], Duration::from_secs(30)));
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //!
 //! [`Machine::monitor`](crate::machine::Machine::monitor) connects. The methods lie by subject:
 //! registers and memory in [`memory`], stop, cont and the power button in [`run_state`], snapshots
-//! in [`snapshots`], migration to a file and back in [`migration`]. A command for which there is no method goes through [`Monitor::execute`]:
+//! in [`snapshots`], migration to a file and back in [`migration`], the threads of
+//! the virtual CPUs in [`vcpus`]. A command for which there is no method goes through [`Monitor::execute`]:
 //!
 //! ```ignore
 //! let monitor = machine.monitor()?;
@@ -18,9 +19,11 @@ mod memory;
 mod migration;
 mod run_state;
 mod snapshots;
+mod vcpus;
 
 pub use memory::{Registers, WordSize};
-pub use migration::INCOMING;
+pub use migration::{INCOMING, leap};
+pub use vcpus::{Vcpu, cpu_time};
 
 use serde_json::{Value, json};
 use std::io::{self, BufRead, BufReader, Write};
