@@ -10,8 +10,8 @@ use serde_json::Value;
 /// Where all crates but those of this tree come from.
 const SOURCE: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
-/// The licences that go with this project's own.
-const LICENCES: [&str; 3] = ["Apache-2.0", "MIT", "Unicode-3.0"];
+/// The licences that go with this project's own. 0BSD asks for nothing, not even a notice.
+const LICENCES: [&str; 4] = ["0BSD", "Apache-2.0", "MIT", "Unicode-3.0"];
 
 /// The crates under another licence, each with the duty that it brings.
 const OTHER_LICENCES: [(&str, &str, &str); 1] = [(
@@ -21,10 +21,16 @@ const OTHER_LICENCES: [(&str, &str, &str); 1] = [(
 )];
 
 /// The crates of which there is more than one version, each with the reason.
-const VERSIONS: [(&str, &str); 1] = [(
-    "syn",
-    "the derives of dependencies disagree; it runs on the host",
-)];
+const VERSIONS: [(&str, &str); 2] = [
+    (
+        "bitflags",
+        "smoltcp has stayed with 1, and all others use 2",
+    ),
+    (
+        "syn",
+        "the derives of dependencies disagree; it runs on the host",
+    ),
+];
 
 /// A crate as it was resolved.
 struct Crate {
