@@ -5,6 +5,7 @@
 #   tests/setup.sh            everything
 #   tests/setup.sh toolchain  only the Rust toolchain, as the rig needs it
 #   tests/setup.sh packages   only the system's packages (needs root)
+#   tests/setup.sh load       the clients that ask a web server: wrk and ab
 #
 # Needs rustup, and apt for the packages. It never removes a package, and leaves
 # no package source behind.
@@ -214,8 +215,14 @@ case ${1:-} in
         fi
         setup_packages "${missing# }"
         ;;
+    load)
+        missing=
+        command -v wrk >/dev/null || missing+=" wrk"
+        command -v ab >/dev/null || missing+=" apache2-utils"
+        setup_packages "${missing# }"
+        ;;
     *)
-        say "usage: tests/setup.sh [toolchain|packages]"
+        say "usage: tests/setup.sh [toolchain|packages|load]"
         exit 1
         ;;
 esac

@@ -9,7 +9,7 @@ use stillpoint::api::cpu::{self, CpuMask};
 use stillpoint::api::governor::{self, Governor as Kind};
 use stillpoint::api::hotplug::{Direction, last_walks};
 use stillpoint::api::task::sleep_until;
-use stillpoint::api::time::Instant;
+use stillpoint::api::time::{self, Instant};
 
 use crate::board::{cpus, work};
 
@@ -32,7 +32,7 @@ impl Machine for Board {
     }
 
     fn unix_time(&self) -> Option<u64> {
-        None
+        time::unix_time().map(|time| time.as_secs())
     }
 
     fn sleep_until(&self, at: Duration) -> impl Future<Output = ()> + Send {

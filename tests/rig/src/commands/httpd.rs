@@ -1,6 +1,11 @@
-//! `examples/httpd`, an application of its own crate: its tests on the host.
+//! `examples/httpd`, an application of its own crate: its tests on the host, and on a machine.
+
+mod client;
+mod served;
 
 use std::process::Command;
+
+pub use served::on_machine;
 
 use anyhow::Result;
 

@@ -48,6 +48,7 @@ pub const STAGES: &[Stage] = &[
     Stage::quiet("held", held_cpu),
     Stage::quiet("managed", |config| managed_machine(config, false)),
     Stage::quiet("host-cost", host_cost_of_shell),
+    Stage::quiet("httpd-served", httpd::on_machine),
     Stage::quiet("shipped-image", shipped_image),
     Stage::quiet("bad-boot", bad_boots),
 ];
