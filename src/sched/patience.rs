@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use crate::platform::Platform;
 use crate::sched::SchedHost;
+use crate::sched::timers::LOOK;
 use crate::time::{Instant, WaitLimit};
 
 /// How long a wait for another thread or CPU may take before the log says what is
@@ -42,7 +43,8 @@ impl Patience {
             None => ticks::<P>(PATIENCE),
             Some(patience) => ticks::<P>(patience),
         };
-        let limit = WaitLimit::new(began, ticks);
+        // A CPU that sleeps with a watch looks no more often.
+        let limit = WaitLimit::new(began, ticks).looked_at_each(began, self::ticks::<P>(LOOK));
         Patience { limit, ticks }
     }
 

@@ -43,7 +43,7 @@ use crate::sync::{CallName, IrqGuard, Running, SpinLock, SpinLockGuard, might_sl
 use crate::time::Instant;
 
 /// How often a [watch](Scheduler::watch) makes the timer interrupt.
-const LOOK: Duration = Duration::from_secs(1);
+pub(super) const LOOK: Duration = Duration::from_secs(1);
 
 /// The queue of one CPU, and the one-shot timer with which it serves that and others.
 pub(crate) struct Timers<P: SchedHost> {

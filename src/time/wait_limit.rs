@@ -51,6 +51,17 @@ impl WaitLimit {
         .looked(now)
     }
 
+    /// Returns this limit, in which the waiter looks no more often than each `ticks`: it sleeps, and
+    /// nothing wakes it before. A leap counts as so much then, or as all of a shorter limit.
+    #[inline]
+    #[must_use]
+    pub const fn looked_at_each(mut self, now: Instant, ticks: u64) -> WaitLimit {
+        if self.part < ticks {
+            self.part = ticks;
+        }
+        self.looked(now)
+    }
+
     /// Returns the same limit for a wait that begins `now` and may take `ticks`, as the first might.
     #[inline]
     #[must_use]
@@ -143,6 +154,17 @@ mod tests {
                 assert!((10..=11).contains(&sleeps));
             }
         }
+    }
+
+    #[test]
+    fn a_look_that_comes_as_seldom_as_it_may_is_no_leap() {
+        let mut limit = WaitLimit::new(Instant(0), 1000).looked_at_each(Instant(0), 700);
+        assert_eq!(limit.next_look(), Instant(700));
+        assert!(!limit.is_over(Instant(700)));
+        assert!(limit.is_over(Instant(1400)));
+        let mut short = WaitLimit::new(Instant(0), 100).looked_at_each(Instant(0), 700);
+        assert_eq!(short.next_look(), Instant(100));
+        assert!(short.is_over(Instant(700)));
     }
 
     #[test]
