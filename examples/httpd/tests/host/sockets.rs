@@ -159,12 +159,3 @@ fn sockets_of_the_host_carry_it() {
     let statuses: Vec<u16> = statuses.iter().map(|answer| answer.status).collect();
     assert_eq!(statuses, [200, 200, 200, 400]);
 }
-
-/// For work on the page: `cargo test --target HOST serve_here -- --ignored --nocapture`.
-#[test]
-#[ignore = "serves until it is ended"]
-fn serve_here() {
-    let listener = TcpListener::bind("127.0.0.1:8016").expect("the port");
-    println!("http://127.0.0.1:8016/");
-    serve_all(listener);
-}
