@@ -313,6 +313,31 @@ fn a_cpu_that_does_not_come_is_asked_seldom() {
     assert_eq!(world.count(), 4);
 }
 
+/// It rests while the only CPU that may come has refused, and listens again afterwards.
+#[test]
+fn a_burst_that_ends_before_a_cpu_may_be_asked_again_is_not_the_last() {
+    let mut world = default_world(2);
+    world.stubborn = CpuMask::first_n(2);
+    world.run(100 * MS);
+    for _ in 0..4 {
+        world.start(u64::MAX, 0);
+    }
+    world.run(2 * MS);
+    assert_eq!(world.made.len(), 1, "the CPU was asked");
+    world.end_all();
+    world.stubborn = CpuMask::EMPTY;
+    world.run(S);
+    assert!(world.rests());
+    let looks = world.looks;
+    world.run(10 * S);
+    assert_eq!(world.looks, looks);
+    for _ in 0..4 {
+        world.start(u64::MAX, 0);
+    }
+    world.run(5 * MS);
+    assert_eq!(world.count(), 2);
+}
+
 /// As a step that vetoes, or a thread that is bound.
 #[test]
 fn a_cpu_that_does_not_go_is_asked_seldom() {

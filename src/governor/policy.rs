@@ -215,9 +215,9 @@ impl Policy {
         let grows = online < max_cpus && sample.may_come > 0 && (waits || online < min_cpus);
         let shrinks = online > min_cpus && sample.may_go > 0;
         if !grows && !shrinks {
-            let waits_for_one = waits || online < min_cpus || online > min_cpus;
-            // (rests-at-the-floor)
-            return Decision::Rest(sample.retry.filter(|_| waits_for_one));
+            // (rests-at-the-floor) A thread that waits ends a rest only if CPUs may come when it
+            // begins. So there is one look when those that have refused may be asked again.
+            return Decision::Rest(sample.retry);
         }
         let next = ns(self.tunables.sampling_rate);
         let next = if waits {

@@ -69,6 +69,8 @@ pub(crate) struct World {
     pub(crate) policy: Policy,
     doing: Doing,
     armed: Option<u64>,
+    /// Whether a thread that waits arms it: it has gone to rest with CPUs that may come.
+    listens: bool,
     /// The last measurement: when, what was busy and waited, with which CPUs, and whether there was a
     /// rest since.
     before: (u64, u64, u64, CpuMask, bool),
@@ -98,6 +100,7 @@ impl World {
             policy: Policy::new(tunables, 0),
             doing: Doing::Looks(0),
             armed: None,
+            listens: false,
             before: (0, 0, 0, online, false),
             away: Refusals::NONE,
             here: Refusals::NONE,
@@ -113,10 +116,9 @@ impl World {
         self.arm();
     }
 
-    /// Arms the governor, if it rests and a thread waits that could have a CPU.
+    /// Arms the governor, if it listens and a thread waits.
     fn arm(&mut self) {
-        let waits = self.waiting() > 0 && self.room_up() > 0;
-        if self.rests() && waits && self.armed.is_none() {
+        if self.rests() && self.listens && self.waiting() > 0 && self.armed.is_none() {
             self.armed = Some(self.now);
         }
     }
@@ -287,6 +289,7 @@ impl World {
             Decision::Rest(retry) => {
                 assert!(retry.is_none_or(|at| at > now), "it looks again at once");
                 self.before.4 = true;
+                self.listens = self.room_up() > 0;
                 Doing::Rests(retry)
             }
             Decision::Change(change) => self.begin(change),
