@@ -7,6 +7,7 @@ use core::task::{Poll, Waker};
 use smoltcp::socket::dhcpv4;
 use smoltcp::wire::{EthernetAddress, IpAddress, IpCidr, Ipv6Cidr};
 
+use super::ip_arg::can_be_a_machines;
 use super::stack::Core;
 use super::{NetPort, Stack};
 use crate::errno::Errno;
@@ -157,8 +158,10 @@ impl<P: NetPort> Stack<P> {
         if let Some((address, router, servers)) = lease {
             addresses.insert(0, IpCidr::Ipv4(address));
             self.set_addresses(addresses);
-            if let Some(router) = router {
-                self.set_gateway(router.into());
+            match router.map(IpAddr::from) {
+                Some(router) if can_be_a_machines(router) => self.set_gateway(router),
+                Some(router) => log::warn!("eth0: DHCP names a router that can be none: {router}"),
+                None => {}
             }
             log::info!("eth0: {address} by DHCP");
             self.core.name_servers = servers;

@@ -26,35 +26,40 @@ pub(super) enum Headers {
     Neighbor,
     /// Something else that may be for the machine.
     Other,
-    /// It may not be: cut off, a fragment of a TCP segment, or from an address that can't be a
-    /// sender's.
+    /// It may not be: cut off, a fragment of a TCP segment, from an address that can't be a
+    /// sender's, or from the link to an address of loopback.
     Bad,
 }
 
 impl Headers {
     /// Returns what `frame` is for. If it is `foreign`, it has come by the port; then its sender
-    /// must be none of `own`, and no loopback address.
+    /// must be none of `own`, and neither end an address of loopback, which no other machine may
+    /// reach (RFC 1122, 3.2.1.3; RFC 4291, 2.5.3).
     pub(super) fn of(frame: &[u8], foreign: bool, own: &[IpAddr]) -> Headers {
-        let can_send =
-            |sender: IpAddr| !foreign || !(sender.is_loopback() || own.contains(&sender));
-        Self::parse(frame, can_send).unwrap_or(Headers::Bad)
+        let may_be = |sender: IpAddr, receiver: IpAddr| {
+            let outside = sender.is_loopback() || receiver.is_loopback() || own.contains(&sender);
+            !foreign || !outside
+        };
+        Self::parse(frame, may_be).unwrap_or(Headers::Bad)
     }
 
-    fn parse(frame: &[u8], can_send: impl Fn(IpAddr) -> bool) -> Option<Headers> {
+    /// Does as [`Headers::of`], where `may_be` tells which sender and receiver a frame may have.
+    fn parse(frame: &[u8], may_be: impl Fn(IpAddr, IpAddr) -> bool) -> Option<Headers> {
         let frame = EthernetFrame::new_checked(frame).ok()?;
         match frame.ethertype() {
             EthernetProtocol::Arp => {
                 let arp = ArpPacket::new_checked(frame.payload()).ok()?;
                 let sender = <[u8; 4]>::try_from(arp.source_protocol_addr()).ok()?;
-                can_send(sender.into()).then_some(Headers::Neighbor)
+                let target = <[u8; 4]>::try_from(arp.target_protocol_addr()).ok()?;
+                may_be(sender.into(), target.into()).then_some(Headers::Neighbor)
             }
             EthernetProtocol::Ipv4 => {
                 let packet = Ipv4Packet::new_checked(frame.payload()).ok()?;
                 let sender = packet.src_addr();
-                if sender.is_unspecified() || !can_send(sender.into()) {
+                let ends = (packet.dst_addr().into(), sender.into());
+                if sender.is_unspecified() || !may_be(ends.1, ends.0) {
                     return None;
                 }
-                let ends = (packet.dst_addr().into(), sender.into());
                 let protocol = packet.next_header();
                 if packet.more_frags() || packet.frag_offset() != 0 {
                     // The ports are in the first fragment alone, so it can't be said which
@@ -65,11 +70,10 @@ impl Headers {
             }
             EthernetProtocol::Ipv6 => {
                 let packet = Ipv6Packet::new_checked(frame.payload()).ok()?;
-                let sender = packet.src_addr();
-                if !can_send(sender.into()) {
+                let ends = (packet.dst_addr().into(), packet.src_addr().into());
+                if !may_be(ends.1, ends.0) {
                     return None;
                 }
-                let ends = (packet.dst_addr().into(), sender.into());
                 Self::transport(packet.next_header(), packet.payload(), ends)
             }
             _ => None,
@@ -99,6 +103,43 @@ impl Headers {
                 })
             }
             _ => Some(Headers::Other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns a UDP datagram without content from `sender` to `receiver`, in a frame.
+    fn datagram(sender: [u8; 4], receiver: [u8; 4]) -> Vec<u8> {
+        let mut frame = vec![2; 12];
+        frame.extend([8, 0, 0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0]);
+        frame.extend(sender.into_iter().chain(receiver));
+        frame.extend([0, 9, 0, 9, 0, 8, 0, 0]);
+        frame
+    }
+
+    /// Returns an ARP request of `sender` for `target`, in a frame.
+    fn request(sender: [u8; 4], target: [u8; 4]) -> Vec<u8> {
+        let mut frame = vec![2; 12];
+        frame.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 2, 2, 2, 2, 2]);
+        frame.extend(sender);
+        frame.extend([0; 6]);
+        frame.extend(target);
+        frame
+    }
+
+    #[test]
+    fn no_frame_of_the_link_is_for_loopback() {
+        let (own, peer, loopback) = ([10, 0, 2, 15], [10, 0, 2, 2], [127, 0, 0, 1]);
+        let of = |frame: &[u8], foreign| Headers::of(frame, foreign, &[own.into()]);
+        assert_eq!(of(&datagram(peer, own), true), Headers::Other);
+        assert_eq!(of(&request(peer, own), true), Headers::Neighbor);
+        for (sender, receiver) in [(peer, loopback), (loopback, own), (own, own)] {
+            assert_eq!(of(&datagram(sender, receiver), true), Headers::Bad);
+            assert_eq!(of(&request(sender, receiver), true), Headers::Bad);
+            assert_eq!(of(&datagram(sender, receiver), false), Headers::Other);
         }
     }
 }

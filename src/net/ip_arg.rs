@@ -168,7 +168,8 @@ fn address(field: &str) -> Result<Option<IpAddr>, ()> {
     Ok(Some(address))
 }
 
-fn can_be_a_machines(address: IpAddr) -> bool {
+/// Returns whether `address` can be that of one machine on a link.
+pub(super) fn can_be_a_machines(address: IpAddr) -> bool {
     let none = address.is_unspecified() || address.is_multicast() || address.is_loopback();
     !none && address != IpAddr::V4(Ipv4Addr::BROADCAST)
 }
