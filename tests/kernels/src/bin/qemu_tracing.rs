@@ -69,14 +69,19 @@ fn records(since: Instant) -> Vec<Record> {
 }
 
 /// Returns how many trace points of walks and stops have the instruction of a key that is on, and how
-/// many that of one that is off; then the same for those of scheduling events. All sites of this
-/// kernel are trace points: neither the program nor the rest of the kernel has a key.
+/// many that of one that is off; then the same for those of scheduling events. The program has no
+/// key, and the kernel's other ones have fewer sites than these two.
 fn words() -> [(usize, usize); 2] {
     // Only scheduling events are recorded at a call and at a return.
     let all = || image::static_keys().iter().map(|entry| entry.site());
     let key_of_sched = all().find(|site| site.kind > 1).map(|site| site.key);
+    let others = all().map(|site| site.key);
+    let others = others.filter(|key| Some(*key) != key_of_sched);
+    let sites_of = |key: usize| all().filter(|site| site.key == key).count();
+    let key_of_walks = others.max_by_key(|key| sites_of(*key));
     let with_word = |on: bool, of_sched: bool| {
-        let of = all().filter(move |site| (Some(site.key) == key_of_sched) == of_sched);
+        let key = if of_sched { key_of_sched } else { key_of_walks };
+        let of = all().filter(move |site| Some(site.key) == key);
         let has_word = |site: &Site| {
             // SAFETY: the table has addresses of instructions.
             let found = unsafe { text::read(site.at) };
