@@ -1,6 +1,7 @@
 //! One value for each CPU of the machine.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::fmt;
 
 use crate::cpu::CpuId;
@@ -15,11 +16,14 @@ pub struct PerCpu<T> {
 impl<T> PerCpu<T> {
     /// Returns the values of CPUs 0 to `cpus - 1`, each made by `make_fn`.
     pub fn new(cpus: usize, mut make_fn: impl FnMut(CpuId) -> T) -> PerCpu<T> {
+        // Not collected: without optimization each adapter has a frame with a value, some of them
+        // are of 4 KiB, and the boot stack isn't large.
+        let mut slots = Vec::with_capacity(cpus);
+        for cpu in (0..cpus).filter_map(CpuId::new) {
+            slots.push(CachePadded(make_fn(cpu)));
+        }
         PerCpu {
-            slots: (0..cpus)
-                .filter_map(CpuId::new)
-                .map(|cpu| CachePadded(make_fn(cpu)))
-                .collect(),
+            slots: slots.into(),
         }
     }
 
