@@ -213,6 +213,7 @@ fn board_power(tree: &DeviceTree<'_>) -> Option<BcmWatchdog> {
 /// or mapped is left out, with a warning.
 #[inline(never)] // Walks have frames of 4 KiB.
 #[cfg_attr(
+    // Without these features there is nothing to look for.
     not(any(feature = "pl031", feature = "gpio-keys", feature = "virtio")),
     allow(unused_variables, unused_mut)
 )]

@@ -30,7 +30,7 @@ impl fmt::Display for Function {
     }
 }
 
-/// Who made a function, and what it is.
+/// The maker of a function, and what it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The vendor.

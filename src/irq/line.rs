@@ -203,7 +203,7 @@ impl<P: IrqHost> Line<P> {
     #[inline(never)]
     fn came_shut(&self, cpu: CpuId) {
         let mut control = self.control.lock_irqsave();
-        // Open now: then who has opened it has seen that it came.
+        // Open now: then the opener has seen that it came.
         if !control.is_open {
             P::line_chip().mask(self.irq);
         }

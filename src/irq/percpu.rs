@@ -35,7 +35,7 @@ const COUNT: usize = (FIRST_SPI - FIRST_PPI) as usize;
 /// A function that serves such an interrupt, on the CPU that has taken it.
 pub type PerCpuHandlerFn = Arc<dyn Fn() -> IrqReturn + Send + Sync>;
 
-/// Who has one of them.
+/// The user of one of them.
 #[derive(Debug)]
 struct Used {
     name: Arc<str>,

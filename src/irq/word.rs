@@ -104,7 +104,7 @@ impl LineWord {
     #[inline]
     pub fn end(&self) -> End {
         // Release pairs with the Acquire in `begin`, and with that in `is_running`: the run is
-        // over for whoever sees that nothing runs.
+        // over for a thread that sees that nothing runs.
         let (release, relaxed) = (Ordering::Release, Ordering::Relaxed);
         match self.0.compare_exchange(RUNNING, 0, release, relaxed) {
             Ok(_) => End::Over,

@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 use core::task::Waker;
 
-/// How many wakers a place holds. The next one has all others woken, who look and come back: so
-/// those of waits that were given up don't stay.
+/// How many wakers a place holds. The next one has all others woken. Their waits look, and come back:
+/// so the wakers of waits that were given up don't stay.
 const PLACES: usize = 8;
 
 /// A place where threads and tasks wait.

@@ -73,6 +73,7 @@ fn optional<'a>(tree: &'a DeviceTree<'_>) -> impl Iterator<Item = MapRequest> + 
 /// Returns the registers of the clock, and those of the power key.
 #[inline(never)] // A walk has a frame of 4 KiB, and the boot stack isn't large.
 #[cfg_attr(
+    // Without these features there is nothing to look for.
     not(any(feature = "pl031", feature = "gpio-keys")),
     allow(unused_variables)
 )]

@@ -48,6 +48,7 @@ pub(crate) struct Places {
 /// # Context
 /// The first thread, once.
 #[cfg_attr(
+    // Without these features there is nothing to look for.
     not(any(feature = "pl031", feature = "gpio-keys", feature = "virtio")),
     allow(unused_variables)
 )]

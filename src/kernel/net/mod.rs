@@ -4,8 +4,8 @@
 //! The thread takes frames until there is none, has the port raise an interrupt for the next one,
 //! and sleeps until then, or until the stack's next deadline. A call of a program does its work
 //! itself, under the mutex, up to the frames that it sends; it wakes the thread only if the stack
-//! now has an earlier deadline than the thread sleeps for. Who waits for the call to go on is
-//! woken when the mutex is open again.
+//! now has an earlier deadline than the thread sleeps for. A thread that waits for what the
+//! call has done is woken when the mutex is open again.
 //!
 //! # Invariants
 //! - **deadline-kept**: the thread wakes at the stack's deadline or before it. It says under the

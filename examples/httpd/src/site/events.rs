@@ -32,7 +32,7 @@ pub(crate) fn too_many(text: &mut String) -> Answer {
     }
 }
 
-/// Appends an event to `text`. Numbers that rise are told as they are: who draws them takes the
+/// Appends an event to `text`. Numbers that rise are told as they are: the page takes the
 /// difference.
 pub(crate) fn write(site: &Site<impl Machine>, text: &mut String) {
     let _always_ok = try_write(site, text);
