@@ -24,6 +24,7 @@ mod ktap;
 mod loader;
 mod machine;
 mod monitor;
+mod one_check;
 mod paths;
 mod process;
 mod programs;

@@ -8,7 +8,6 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf, absolute};
 use std::process::{Command, Output, Stdio};
-use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
@@ -16,11 +15,14 @@ use tempfile::TempDir;
 use crate::cargo::cargo;
 use crate::config::Config;
 use crate::counts::Counts;
-use crate::events::Outcome;
+use crate::one_check::one;
 use crate::paths::{TARGET, target_dir};
 use crate::process::{code, ends_with_us, output_of, succeed};
-use crate::report::{Progress, print, to_repeat};
+use crate::report::{Progress, print};
 use crate::tools::{host, qemu_has_rpi4};
+
+/// The name of its checks, and the command that makes them.
+const STAGE: (&str, &str) = ("template", "cargo rig stage template");
 
 /// The directory that is copied, and its files.
 const TEMPLATE: &str = "examples/template";
@@ -183,7 +185,7 @@ pub fn run(_config: &Config, _arguments: &[OsString]) -> Result<i32> {
     let progress = Progress::new(1 + BY_PATH.len() + BY_GIT.len());
     let mut counts = Counts::default();
     let mut check = |what: &str, check_fn: &dyn Fn() -> Result<()>| {
-        let ended = one(&progress, what, check_fn);
+        let ended = one(&progress, STAGE, what, check_fn);
         counts += ended;
         ended.failed == 0
     };
@@ -216,36 +218,6 @@ pub fn build_with(choice: &str) -> Result<()> {
     let dir = dir.context("a temporary directory")?;
     let copy = Copy::new(dir.path().join("path"), &by_path()?, dir.path())?;
     copy.cargo(&[choice, "build"], &[])?.ended(0, &["Finished"])
-}
-
-/// Makes a check, prints its line, and returns its counts.
-fn one(progress: &Progress, what: &str, check_fn: &dyn Fn() -> Result<()>) -> Counts {
-    let from = Instant::now();
-    let mut outcome = Outcome {
-        name: format!("template: {what}"),
-        ..Outcome::default()
-    };
-    progress.begin(&outcome.name);
-    let ended = check_fn();
-    outcome.took = Some(from.elapsed());
-    let text = match ended {
-        Ok(()) => {
-            outcome.counts.passed = 1;
-            format!("template: {what}\n")
-        }
-        Err(why) => {
-            outcome.counts.failed = 1;
-            // The checks follow one another, so none runs alone.
-            outcome.repeat = vec!["cargo rig stage template".to_owned()];
-            format!(
-                "FAIL template: {what}: {why:#}\n{}",
-                to_repeat(&outcome.repeat)
-            )
-        }
-    };
-    let counts = outcome.counts;
-    progress.done(&text, outcome);
-    counts
 }
 
 /// Installs the rig below `dir`, as its users do, and returns the directory of its program. It is

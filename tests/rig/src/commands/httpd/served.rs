@@ -13,13 +13,16 @@ use crate::commands::app;
 use crate::commands::httpd::client::{ask, send, status};
 use crate::config::Config;
 use crate::counts::Counts;
-use crate::events::Outcome;
 use crate::machine::Machine;
+use crate::one_check::one;
 use crate::paths::log_dir;
 use crate::process::{output_of, succeed};
 use crate::qemu::{self, card};
-use crate::report::{Progress, print, skipped, to_repeat};
+use crate::report::{Progress, print, skipped};
 use crate::stages::done;
+
+/// The name of its checks, and the command that makes them.
+const STAGE: (&str, &str) = ("httpd", "cargo rig stage httpd-served");
 
 /// How long the machine may take until it serves, and its governor until a CPU goes.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -71,9 +74,9 @@ pub fn on_machine(config: &Config) -> Result<()> {
     let progress = Progress::new(CHECKS.len() + 1);
     let mut counts = Counts::default();
     for (what, check_fn) in CHECKS {
-        counts += one(&progress, what, || check_fn(port));
+        counts += one(&progress, STAGE, what, || check_fn(port));
     }
-    counts += one(&progress, "its console has no complaint", || {
+    counts += one(&progress, STAGE, "its console has no complaint", || {
         machine.quit()?;
         let printed = machine.session().printed();
         for word in ["BUG:", "warning", "is lost"] {
@@ -83,35 +86,6 @@ pub fn on_machine(config: &Config) -> Result<()> {
     });
     print(&format!("{counts}\n"));
     done(i32::from(counts.failed > 0))
-}
-
-/// Makes a check, prints its line if it has failed, and returns its counts.
-fn one(progress: &Progress, what: &str, check_fn: impl FnOnce() -> Result<()>) -> Counts {
-    let from = Instant::now();
-    let mut outcome = Outcome {
-        name: format!("httpd: {what}"),
-        ..Outcome::default()
-    };
-    progress.begin(&outcome.name);
-    let ended = check_fn();
-    outcome.took = Some(from.elapsed());
-    let text = match ended {
-        Ok(()) => {
-            outcome.counts.passed = 1;
-            format!("httpd: {what}\n")
-        }
-        Err(why) => {
-            outcome.counts.failed = 1;
-            outcome.repeat = vec!["cargo rig stage httpd-served".to_owned()];
-            format!(
-                "FAIL httpd: {what}: {why:#}\n{}",
-                to_repeat(&outcome.repeat)
-            )
-        }
-    };
-    let counts = outcome.counts;
-    progress.done(&text, outcome);
-    counts
 }
 
 fn resources(port: u16) -> Result<()> {
